@@ -1,0 +1,196 @@
+"""The audit log: facts in the past tense, each bound by its hash to the one before it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from sqlalchemy import Connection, Engine, Row, event, text
+
+from ledger.canonical import canonical, sha256
+from ledger.model import AuditEvent, Event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+log = structlog.get_logger("ledger.audit")
+
+#: prev_hash of the first event.
+GENESIS: Final = "0" * 64
+
+#: Events fetched at a time when many are read.
+_BATCH: Final = 1000
+
+#: Where a connection keeps the events whose log lines wait for its COMMIT.
+_UNLOGGED: Final = "stepback.unlogged_events"
+
+_COLUMNS: Final = (
+    "seq, event_id, type, occurred_at, actor, run, attempt, target, phase, step, outcome,"
+    " CAST(detail AS text) AS detail, prev_hash, hash"
+)
+
+_APPEND = text(
+    f"""
+    SELECT {_COLUMNS}
+    FROM ledger.append_audit_event(
+        :type, :actor, :outcome, CAST(:run AS bigint), CAST(:attempt AS integer), CAST(:target AS text),
+        CAST(:phase AS text), CAST(:step AS text), CAST(:detail AS jsonb))
+    """  # noqa: S608 - names of columns, written above
+)
+
+_READ = text(
+    f"""
+    SELECT {_COLUMNS}
+    FROM ledger.audit_events
+    WHERE seq > :after AND (CAST(:run AS bigint) IS NULL OR run = :run)
+    ORDER BY seq
+    LIMIT :limit
+    """  # noqa: S608 - names of columns, written above
+)
+
+# The head is read by the same statement, so from the same snapshot: appends may go on meanwhile.
+_WALK = text(
+    f"""
+    SELECT {_COLUMNS},
+           (SELECT seq FROM ledger.audit_head) AS head_seq, (SELECT hash FROM ledger.audit_head) AS head_hash
+    FROM ledger.audit_events
+    ORDER BY seq
+    """  # noqa: S608 - names of columns, written above
+)
+
+_EMPTY = text(
+    """
+    SELECT head.seq AS head_seq, head.hash AS head_hash, EXISTS (SELECT FROM ledger.audit_events) AS has_events
+    FROM (VALUES (1)) AS one (row) LEFT JOIN ledger.audit_head AS head ON true
+    """
+)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What walking the chain found."""
+
+    ok: bool
+    #: How many events were found in order.
+    events: int
+    #: Where the chain is broken: the first number that is missing, changed, or not its own; None if it holds.
+    first_bad_seq: int | None = None
+    reason: str | None = None
+
+
+def append(conn: Connection, event: Event) -> AuditEvent:
+    """Append a fact, in the transaction at hand; until it ends nobody else can append.
+
+    The same fact becomes a log line when the transaction is committed.
+
+    Args:
+        conn: A connection in a transaction. Do slow things before, not after.
+        event: What happened.
+
+    Returns:
+        The event as stored, with number, time and hashes.
+
+    Raises:
+        TypeError: The detail holds what canonical JSON does not, such as a float.
+        ValueError: The detail holds a NUL character.
+    """
+    parameters = {**asdict(event), "detail": canonical(event.detail)}
+    appended = _event(conn.execute(_APPEND, parameters).one())
+    conn.info.setdefault(_UNLOGGED, []).append(appended)
+    return appended
+
+
+@event.listens_for(Engine, "commit")
+def _log_appended(conn: Connection) -> None:
+    for appended in conn.info.pop(_UNLOGGED, ()):
+        fields = asdict(appended)
+        log.info(fields.pop("type"), **{**fields, "event_id": str(appended.event_id)})
+
+
+@event.listens_for(Engine, "rollback")
+def _forget_appended(conn: Connection) -> None:
+    conn.info.pop(_UNLOGGED, None)
+
+
+def read(conn: Connection, run: int | None = None, after: int = 0, limit: int | None = None) -> Iterator[AuditEvent]:
+    """Give the events in order, fetched batch by batch.
+
+    Args:
+        conn: A connection to the ledger.
+        run: Only the events of this run.
+        after: Only events with a higher number.
+        limit: At most so many; None: all.
+    """
+    while limit is None or limit > 0:
+        size = _BATCH if limit is None else min(limit, _BATCH)
+        rows = conn.execute(_READ, {"run": run, "after": after, "limit": size}).all()
+        yield from map(_event, rows)
+        if len(rows) < size:
+            return
+        after = rows[-1].seq
+        limit = None if limit is None else limit - size
+
+
+def _event(row: Row[Any]) -> AuditEvent:
+    values = row._asdict()
+    return AuditEvent(**{**values, "detail": json.loads(values["detail"])})
+
+
+def verify(conn: Connection) -> Verification:
+    """Walk the whole chain and compute every hash anew, in Python, from what is stored.
+
+    It finds what was changed, taken out, put in or moved. It cannot find a chain that was rewritten from some
+    event to the end together with its head: compare the last hash with a copy kept elsewhere, such as a log line.
+    """
+    expected, prev_hash, row = 1, GENESIS, None
+    for row in conn.execute(_WALK, execution_options={"yield_per": _BATCH}):
+        broken = _broken(row, expected, prev_hash)
+        if broken:
+            return broken
+        expected, prev_hash = expected + 1, row.hash
+    if row is None:
+        row = conn.execute(_EMPTY).one()
+        if row.has_events:
+            return verify(conn)
+    if (row.head_seq, row.head_hash) != (expected - 1, prev_hash):
+        return _broken_end(row.head_seq, expected - 1)
+    return Verification(ok=True, events=expected - 1)
+
+
+def _broken(row: Row[Any], expected: int, prev_hash: str) -> Verification | None:
+    events = expected - 1
+    if row.seq > expected:
+        return _bad(events, expected, f"event {expected} is missing")
+    if row.seq < expected:
+        return _bad(events, row.seq, f"event {row.seq} stands before the first")
+    if row.prev_hash != prev_hash:
+        return _bad(events, expected, f"event {expected} does not follow the one before it")
+    if row.hash != _recomputed(row):
+        return _bad(events, expected, f"event {expected} is not as it was written")
+    return None
+
+
+def _bad(events: int, first_bad_seq: int, reason: str) -> Verification:
+    return Verification(ok=False, events=events, first_bad_seq=first_bad_seq, reason=reason)
+
+
+def _recomputed(row: Row[Any]) -> str | None:
+    """Return the hash that the stored values have; None for values that were never hashed, such as a fraction."""
+    values = {key: value for key, value in row._asdict().items() if key not in {"hash", "head_seq", "head_hash"}}
+    try:
+        values["detail"] = json.loads(values["detail"])
+        return sha256(canonical({**values, "event_id": str(values["event_id"])}))
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
+def _broken_end(head_seq: int | None, last: int) -> Verification:
+    if head_seq is None:
+        return _bad(last, last + 1, "the head of the chain is missing")
+    if head_seq > last:
+        return _bad(last, last + 1, f"events {last + 1} to {head_seq} are missing at the end")
+    if head_seq < last:
+        return _bad(last, head_seq + 1, f"the head of the chain is {head_seq}, but events go on")
+    return _bad(last, last, f"event {last} is not the one that the head of the chain names")

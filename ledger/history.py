@@ -1,0 +1,100 @@
+"""Runs as they stand, read back for people, scripts and metrics."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import Connection, Row, text
+
+from ledger.errors import UnknownRun
+from ledger.model import Kind, Phase, Preserved, Run, RunError, State, StepRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from uuid import UUID
+
+_RUNS: Final = """
+    SELECT run.run, command.command_id, command.kind, command.target, command.migration, command.subject_run,
+           run.state, run.phase, run.attempt, command.requested_by, command.reason, command.submitted_at,
+           run.started_at, run.finished_at, run.blocked_seconds,
+           coalesce(run.plan_sha256, command.plan_sha256) AS plan_sha256, run.impact_sha256,
+           run.error_code, run.error_message
+    FROM ledger.runs AS run JOIN ledger.commands AS command USING (command_id)
+"""
+
+_BY_RUN = text(f"{_RUNS} WHERE run.run = :run")
+_BY_COMMAND = text(f"{_RUNS} WHERE run.command_id = :command_id")
+_NEWEST = text(
+    f"""{_RUNS}
+    WHERE (CAST(:target AS text) IS NULL OR command.target = :target)
+      AND (CAST(:state AS text) IS NULL OR run.state = :state)
+    ORDER BY run.run DESC
+    LIMIT :limit
+    """
+)
+_STEPS = text("SELECT phase, step, outcome, seconds FROM ledger.steps WHERE run = :run ORDER BY ordinal")
+_PRESERVED = text(
+    "SELECT kind, name, how, rows, bytes, quarantine FROM ledger.preserved WHERE run = :run ORDER BY ordinal"
+)
+
+
+def find(conn: Connection, run: int) -> Run:
+    """Return a run with its steps and what it preserved.
+
+    Raises:
+        UnknownRun: There is none of that number.
+    """
+    row = conn.execute(_BY_RUN, {"run": run}).one_or_none()
+    if row is None:
+        raise UnknownRun(f"no run {run} is in the ledger; `stepback runs` lists them")
+    return _whole(conn, row)
+
+
+def find_by_command(conn: Connection, command_id: UUID) -> Run:
+    """Return the run of a command, with its steps and what it preserved.
+
+    Raises:
+        UnknownRun: The command is not in the ledger.
+    """
+    row = conn.execute(_BY_COMMAND, {"command_id": command_id}).one_or_none()
+    if row is None:
+        raise UnknownRun(f"command {command_id} is not in the ledger; `stepback runs` lists what is")
+    return _whole(conn, row)
+
+
+def list_runs(conn: Connection, *, target: str | None = None, state: State | None = None, limit: int = 50) -> list[Run]:
+    """Return the newest runs first, without their steps and what they preserved.
+
+    Args:
+        conn: A connection to the ledger.
+        target: Only runs on this target.
+        state: Only runs that stand there.
+        limit: At most so many.
+    """
+    values: Mapping[str, object] = {"target": target, "state": state, "limit": limit}
+    return [_run(row) for row in conn.execute(_NEWEST, values)]
+
+
+def _whole(conn: Connection, row: Row[Any]) -> Run:
+    steps = (
+        StepRecord(Phase(step.phase), step.step, step.outcome, step.seconds)
+        for step in conn.execute(_STEPS, {"run": row.run})
+    )
+    preserved = (Preserved(**item._asdict()) for item in conn.execute(_PRESERVED, {"run": row.run}))
+    return replace(_run(row), steps=tuple(steps), preserved=tuple(preserved))
+
+
+def _run(row: Row[Any]) -> Run:
+    values = row._asdict()
+    code, message = values.pop("error_code"), values.pop("error_message")
+    phase = values["phase"]
+    return Run(
+        **{
+            **values,
+            "kind": Kind(values["kind"]),
+            "state": State(values["state"]),
+            "phase": None if phase is None else Phase(phase),
+            "error": None if code is None else RunError(code, message),
+        }
+    )

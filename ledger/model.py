@@ -1,0 +1,159 @@
+"""The nouns that cross boundaries: commands, runs, steps and audit events, as frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+from uuid import UUID
+
+#: What canonical JSON may hold. No floats: a hash must not depend on how a number is printed.
+Json: TypeAlias = "None | bool | int | str | list[Json] | dict[str, Json]"
+
+
+class Kind(StrEnum):
+    """What a command asks for."""
+
+    ROLLBACK = "rollback"
+    RECOVER = "recover"
+
+
+class State(StrEnum):
+    """Where a run stands. The ledger's runs_state_check constraint lists the same words."""
+
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    AWAITING_APPROVAL = "awaiting_approval"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    REFUSED = "refused"
+    NEEDS_OPERATOR = "needs_operator"
+
+
+#: States that nothing leaves any more.
+TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.REFUSED, State.NEEDS_OPERATOR})
+
+
+class Phase(StrEnum):
+    """The stretch of a run that a step belongs to, in order."""
+
+    PREFLIGHT = "preflight"
+    PRESERVE = "preserve"
+    APPLY = "apply"
+    FINISH = "finish"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A request that passed the door: what the worker needs to know of it."""
+
+    command_id: UUID
+    kind: Kind
+    target: str
+    #: The migration to roll back; for a recovery, that of the run to recover.
+    migration: str
+    #: The run to recover; None for a rollback.
+    subject_run: int | None
+    #: SHA-256 of the plan as pinned at submit; None where nothing was pinned.
+    plan_sha256: str | None
+    requested_by: str
+    reason: str
+    not_after: datetime
+
+
+@dataclass(frozen=True)
+class RunError:
+    """Why a run ended as it did."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One audited unit of a phase."""
+
+    phase: Phase
+    step: str
+    outcome: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Preserved:
+    """One object that a run keeps: what it was, how it is kept, and where."""
+
+    kind: str
+    name: str
+    #: "moved", "copied" or "defined".
+    how: str
+    rows: int | None
+    bytes: int | None
+    #: Schema in the target that holds it; None where a definition in preserved_objects is all of it.
+    quarantine: str | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One command being carried out on one target, as the ledger knows it."""
+
+    run: int
+    command_id: UUID
+    kind: Kind
+    target: str
+    migration: str
+    subject_run: int | None
+    state: State
+    phase: Phase | None
+    attempt: int
+    requested_by: str
+    reason: str
+    submitted_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    blocked_seconds: float | None
+    plan_sha256: str | None
+    impact_sha256: str | None
+    error: RunError | None
+    steps: tuple[StepRecord, ...] = ()
+    preserved: tuple[Preserved, ...] = ()
+
+
+@dataclass(frozen=True)
+class Event:
+    """A fact to be written to the audit log; the database adds number, time and hashes."""
+
+    #: Past tense: `run_completed`. The same word is the log event and the metric label.
+    type: str
+    #: Who: an issuer of commands, or `worker:<name>`.
+    actor: str
+    outcome: str
+    run: int | None = None
+    attempt: int | None = None
+    target: str | None = None
+    phase: Phase | None = None
+    step: str | None = None
+    detail: dict[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AuditEvent:
+    """One link of the chain, as stored."""
+
+    seq: int
+    event_id: UUID
+    type: str
+    #: RFC 3339 UTC with microseconds, exactly as hashed.
+    occurred_at: str
+    actor: str
+    run: int | None
+    attempt: int | None
+    target: str | None
+    phase: str | None
+    step: str | None
+    outcome: str
+    detail: dict[str, Json]
+    prev_hash: str
+    hash: str

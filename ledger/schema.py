@@ -1,0 +1,100 @@
+"""The ledger's tables: brought up to date by whoever may, in one transaction."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import ProgrammingError
+
+from ledger.database import open_ledger, reaching_ledger, transaction
+from ledger.errors import BadConfiguration
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+#: Advisory lock that two installers meet at: "stepback" in ASCII, read as a number.
+_INSTALL_LOCK = int.from_bytes(b"stepback", "big")
+
+_LOCK = text("SELECT pg_advisory_xact_lock(:key)")
+_ENCODING = text("SELECT current_setting('server_encoding')")
+_ACT_AS_OWNER = text("SET LOCAL ROLE stepback_owner")
+_INSTALLATION_ID = text("SELECT id FROM ledger.installation")
+
+
+def upgrade(admin_url: str) -> str:
+    """Install the ledger's roles and schema, or bring them up to date; all of it or nothing.
+
+    Args:
+        admin_url: A login that may create roles and schemas. Used for this only.
+
+    Returns:
+        The schema's revision.
+
+    Raises:
+        BadConfiguration: The login may not do it, or the database is not in UTF-8.
+        LedgerUnreachable: The database does not answer.
+    """
+    engine = open_ledger(admin_url)
+    try:
+        with transaction(engine) as conn:
+            conn.execute(_LOCK, {"key": _INSTALL_LOCK})
+            _check_encoding(conn)
+            _prepare(conn)
+            return _migrate(conn)
+    finally:
+        engine.dispose()
+
+
+def _check_encoding(conn: Connection) -> None:
+    encoding = conn.execute(_ENCODING).scalar_one()
+    if encoding != "UTF8":
+        raise BadConfiguration(f"the ledger's database is in {encoding}; create it WITH ENCODING 'UTF8'")
+
+
+def _prepare(conn: Connection) -> None:
+    script = resources.files("sql").joinpath("ledger", "roles.sql").read_text(encoding="utf-8")
+    try:
+        conn.exec_driver_sql(script, execution_options={"no_parameters": True})
+        conn.execute(_ACT_AS_OWNER)
+    except ProgrammingError as error:
+        if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+            raise
+        raise BadConfiguration(
+            "this login may not create the roles stepback_owner and stepback_app and the schema ledger; "
+            "set STEPBACK_LEDGER_ADMIN_URL to one that may, or let an administrator run sql/ledger/roles.sql"
+        ) from error
+
+
+def _migrate(conn: Connection) -> str:
+    config = Config()
+    config.set_main_option("script_location", "ledger:migrations")
+    config.attributes["connection"] = conn
+    head = ScriptDirectory.from_config(config).get_current_head()
+    if head is None:
+        raise AssertionError("no revisions in ledger/migrations")
+    command.upgrade(config, "head")
+    return head
+
+
+@reaching_ledger()
+def installation_id(engine: Engine) -> UUID:
+    """Return which installation this ledger belongs to.
+
+    Raises:
+        BadConfiguration: The ledger is not installed, or not for this login.
+        LedgerUnreachable: The ledger does not answer.
+    """
+    try:
+        with engine.connect() as conn:
+            found: UUID = conn.execute(_INSTALLATION_ID).scalar_one()
+    except ProgrammingError as error:
+        raise BadConfiguration(
+            "the ledger is not installed in this database, or not for this login; run `stepback init`"
+        ) from error
+    return found

@@ -1,0 +1,177 @@
+"""Settings: stepback.toml and the environment, checked key by key."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from ledger.errors import BadConfiguration, BadName, UnknownTarget
+from ledger.names import check_name
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LedgerSettings(_Section):
+    """Where the control database is."""
+
+    #: What every process connects with; absent: embedded.
+    url: SecretStr | None = None
+    #: What `stepback init` connects with to install the schema and its roles; absent: `url`.
+    admin_url: SecretStr | None = None
+
+
+class RedisSettings(_Section):
+    """Where the doorbell hangs."""
+
+    url: SecretStr | None = None
+    #: Prefix of every key, so that several installations may share one Redis.
+    namespace: str = "stepback"
+
+
+class WorkerSettings(_Section):
+    """How a worker process behaves."""
+
+    #: Commands carried out at once by one process.
+    threads: Annotated[int, Field(ge=1, le=64)] = 2
+    #: How long a claimed run stays ours without a sign of life.
+    lease_seconds: Annotated[float, Field(ge=1, le=3600)] = 15
+    #: How often unfinished commands are looked for and rung again.
+    reconcile_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 2
+    #: How long a target may be unreachable before a person has to look.
+    unreachable_seconds: Annotated[float, Field(ge=0, le=86400)] = 60
+    #: Attempts before a person has to look.
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 5
+    #: Loopback unless said otherwise.
+    metrics_host: str = "127.0.0.1"
+    #: 0 takes any free port; the worker logs which.
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9464
+
+
+class TargetSettings(_Section):
+    """One database that can be rolled back."""
+
+    url: SecretStr | None = None
+    #: A file that holds the URL, such as a mounted secret.
+    url_file: Path | None = None
+    #: Folder of plans, one folder per migration; absent: registry rows only.
+    plans: Path | None = None
+    #: Per lock; never 0.
+    lock_timeout_ms: Annotated[int, Field(ge=1, le=60_000)] = 2000
+    #: Over all attempts at the locks.
+    lock_budget_seconds: Annotated[float, Field(gt=0, le=3600)] = 60
+    #: Ceiling for any single statement of a run.
+    statement_timeout_ms: Annotated[int, Field(ge=100, le=3_600_000)] = 300_000
+    #: Shown in every page.
+    contact: str = ""
+
+    @model_validator(mode="after")
+    def _one_url(self) -> TargetSettings:
+        if (self.url is None) == (self.url_file is None):
+            raise ValueError("give exactly one of url and url_file")
+        return self
+
+    def dsn(self) -> str:
+        """Return the connection URL. It may hold a password: never log it."""
+        if self.url is not None:
+            return self.url.get_secret_value()
+        assert self.url_file is not None  # noqa: S101 - _one_url holds this
+        try:
+            return self.url_file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise BadConfiguration(f"url_file {self.url_file} cannot be read: {error.strerror}") from error
+
+
+class Settings(_Section):
+    """Everything that can be configured; all of it is optional."""
+
+    ledger: LedgerSettings = LedgerSettings()
+    redis: RedisSettings = RedisSettings()
+    worker: WorkerSettings = WorkerSettings()
+    targets: dict[str, TargetSettings] = {}
+    #: Not a key of the file: STEPBACK_DATA or `.stepback`.
+    data: Path = Path(".stepback")
+
+    @property
+    def embedded(self) -> bool:
+        """Whether Stepback brings its own servers."""
+        return self.ledger.url is None or self.redis.url is None
+
+    def target(self, name: str) -> TargetSettings:
+        """Return the settings of a target.
+
+        Raises:
+            BadName: The text cannot be a name.
+            UnknownTarget: No target of that name is configured.
+        """
+        check_name("target", name)
+        if name not in self.targets:
+            known = ", ".join(sorted(self.targets)) or "none"
+            raise UnknownTarget(f"no target {name!r} is configured (known: {known})")
+        return self.targets[name]
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the configuration file and the environment; the environment wins.
+
+    Args:
+        environ: `STEPBACK_CONFIG` names the file (else `stepback.toml` in the working directory, if there);
+            `STEPBACK_DATA` the data folder; any other `STEPBACK_SECTION_KEY` or, for a target,
+            `STEPBACK_TARGETS__NAME__KEY` sets one key.
+
+    Raises:
+        BadConfiguration: Names the file or variable, the key, and what is allowed.
+    """
+    named = environ.get("STEPBACK_CONFIG")
+    path = Path(named) if named else Path("stepback.toml")
+    tree: dict[str, Any] = {}
+    if named or path.exists():
+        tree = _read(path)
+    source = str(path) if tree else "the environment"
+    _overlay(tree, environ)
+    if "data" in tree:
+        raise BadConfiguration(f"{source}: data is not a key of the file; set STEPBACK_DATA")
+    try:
+        settings = Settings.model_validate({**tree, "data": Path(environ.get("STEPBACK_DATA") or ".stepback")})
+        for name in settings.targets:
+            check_name("target", name)
+    except ValidationError as error:
+        raise BadConfiguration(_explain(source, error)) from None
+    except BadName as error:
+        raise BadConfiguration(f"{source}: {error}") from None
+    return settings
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadConfiguration(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfiguration(f"{path}: not valid TOML: {error}") from error
+
+
+def _overlay(tree: dict[str, Any], environ: Mapping[str, str]) -> None:
+    for variable, value in environ.items():
+        section, _, key = variable.removeprefix("STEPBACK_").lower().partition("_")
+        if variable.startswith("STEPBACK_TARGETS__"):
+            name, _, key = variable.removeprefix("STEPBACK_TARGETS__").lower().partition("__")
+            tree.setdefault("targets", {}).setdefault(name, {})[key] = value
+        elif variable.startswith("STEPBACK_") and section in {"ledger", "redis", "worker"}:
+            tree.setdefault(section, {})[key] = value
+
+
+def _explain(source: str, error: ValidationError) -> str:
+    """Say which key is wrong and why, without the value, which may be a secret."""
+    problems = []
+    for item in error.errors(include_input=False, include_url=False):
+        key = ".".join(str(part) for part in item["loc"])
+        reason = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
+        problems.append(f"{key}: {reason}")
+    return f"{source}: " + "; ".join(problems)

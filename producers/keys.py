@@ -1,0 +1,118 @@
+"""The local operator's key: made on first use, kept where only its owner can read it, known to the ledger."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+from joserfc.util import urlsafe_b64decode
+from sqlalchemy import Engine
+
+from ledger.database import transaction
+from ledger.errors import BadConfiguration
+from ledger.keys import register_key
+
+
+@dataclass(frozen=True)
+class PrivateKey:
+    """A key that signs commands, and the names it goes by."""
+
+    #: The RFC 7638 thumbprint of the public key, so that a key id can mean one key only.
+    key_id: str
+    #: Who asks, as written in every command and audit event.
+    issuer: str
+    okp: OKPKey = field(repr=False)
+
+    @property
+    def public_key(self) -> bytes:
+        """The 32 bytes that the ledger keeps."""
+        return urlsafe_b64decode(str(self.okp.as_dict()["x"]).encode())
+
+
+def local_operator(data: Path) -> PrivateKey:
+    """Return the key of whoever runs the command line here; the first call makes it.
+
+    Args:
+        data: The data folder; the key is its `keys/operator.pem`, readable for its owner only.
+
+    Raises:
+        BadConfiguration: The file or its folder is open to others, or the file holds no Ed25519 key.
+    """
+    path = data / "keys" / "operator.pem"
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _refuse_open(path.parent, path.parent.lstat(), stat.S_ISDIR)
+        if not path.exists():
+            _make(path)
+        okp = _read(path)
+    except OSError as error:
+        raise BadConfiguration(f"the key {path} cannot be used: {error.strerror}") from error
+    return PrivateKey(key_id=okp.thumbprint(), issuer=f"local:{_user()}", okp=okp)
+
+
+def register_local_operator(engine: Engine, key: PrivateKey) -> None:
+    """Make the operator's key known to the ledger; once it is, nothing happens.
+
+    Whoever may write to the ledger may so give themselves a voice. What each voice may ask is a matter of rights.
+
+    Raises:
+        NotAllowed: The key was revoked, or is registered for another issuer.
+        LedgerUnreachable: The ledger does not answer.
+    """
+    with transaction(engine) as conn:
+        register_key(conn, key.key_id, key.issuer, key.public_key)
+
+
+def _make(path: Path) -> None:
+    """Write a new key under another name first: nobody may see half a key, and of two writers one wins."""
+    pem = OKPKey.generate_key("Ed25519").as_pem(private=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(path).hardlink_to(name)
+    except FileExistsError:
+        pass
+    finally:
+        Path(name).unlink()
+
+
+def _read(path: Path) -> OKPKey:
+    # Judged and read through one descriptor, so that the file judged is the file read.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        _refuse_open(path, os.fstat(descriptor), stat.S_ISREG)
+        pem = file.read()
+    try:
+        okp = OKPKey.import_key(pem)
+    except (JoseError, ValueError, TypeError):
+        okp = None
+    if okp is None or okp.curve_name != "Ed25519" or not okp.is_private:
+        raise BadConfiguration(f"{path} holds no private Ed25519 key; move it away and a new one is made")
+    return okp
+
+
+def _refuse_open(path: Path, status: os.stat_result, is_kind: Callable[[int], bool]) -> None:
+    if not is_kind(status.st_mode):
+        raise BadConfiguration(f"{path} is neither a plain file nor a folder; move it away")
+    if status.st_uid != os.geteuid():
+        raise BadConfiguration(f"{path} belongs to another user; run as that user, or use another data folder")
+    if status.st_mode & 0o077:
+        raise BadConfiguration(f"{path} is open to other users; chmod go= it, and replace the key if it was read")
+
+
+def _user() -> str:
+    """Return the name of the effective user; the environment could name anybody."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

@@ -1,0 +1,1 @@
+"""The SQL of the house, as package data: ledger, target, plans, sample."""

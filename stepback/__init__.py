@@ -1,0 +1,1 @@
+"""The front door: the command line, the embedded servers, the demo."""

@@ -1,0 +1,106 @@
+"""What the ledger's tests share: a command as it comes through the door, a run of it, and the superuser's hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from ledger import runs
+from ledger.commands import record
+from ledger.database import transaction
+from ledger.model import Command, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Engine
+
+    from ledger.runs import Claim
+
+
+class MakeCommand(Protocol):
+    """Makes a command; nothing is written."""
+
+    def __call__(  # noqa: D102 - the class says it
+        self,
+        *,
+        command_id: UUID | None = None,
+        kind: Kind = Kind.ROLLBACK,
+        target: str = "shop",
+        subject_run: int | None = None,
+    ) -> Command: ...
+
+
+class Queue(Protocol):
+    """Writes a new command into the ledger and returns it."""
+
+    def __call__(self, *, target: str = "shop") -> Command: ...  # noqa: D102 - the class says it
+
+
+class Take(Protocol):
+    """Claims a command, a new one unless it is given."""
+
+    def __call__(self, command: Command | None = None, *, lease_seconds: float = 60) -> Claim: ...  # noqa: D102 - see above
+
+
+@pytest.fixture
+def make_command() -> MakeCommand:
+    """Give a maker of commands that differ in their id only, unless asked."""
+
+    def make(
+        *,
+        command_id: UUID | None = None,
+        kind: Kind = Kind.ROLLBACK,
+        target: str = "shop",
+        subject_run: int | None = None,
+    ) -> Command:
+        return Command(
+            command_id=command_id or uuid4(),
+            kind=kind,
+            target=target,
+            migration="add_prices",
+            subject_run=subject_run,
+            plan_sha256="a" * 64,
+            requested_by="operator",
+            reason="test",
+            not_after=datetime.now(UTC) + timedelta(hours=1),
+        )
+
+    return make
+
+
+@pytest.fixture
+def queue(ledger_engine: Engine, make_command: MakeCommand) -> Queue:
+    """Give a function that puts a new command into the ledger."""
+
+    def put(*, target: str = "shop") -> Command:
+        command = make_command(target=target)
+        with transaction(ledger_engine) as conn:
+            record(conn, command, envelope=str(command.command_id), idempotency_key=None)
+        return command
+
+    return put
+
+
+@pytest.fixture
+def take(ledger_engine: Engine, queue: Queue) -> Take:
+    """Give a function that claims a run."""
+
+    def claim(command: Command | None = None, *, lease_seconds: float = 60) -> Claim:
+        command = command or queue()
+        claimed = runs.claim(ledger_engine, command.command_id, worker="w1", lease_seconds=lease_seconds)
+        assert claimed is not None
+        return claimed
+
+    return claim
+
+
+@pytest.fixture
+def superuser(ledger_admin_url: str) -> Iterator[psycopg.Connection]:
+    """Give a connection that may do everything in the ledger's database."""
+    with psycopg.connect(ledger_admin_url, autocommit=True) as conn:
+        yield conn

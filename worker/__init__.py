@@ -1,0 +1,1 @@
+"""Commands are carried out, step by step, against a target."""

@@ -1,0 +1,138 @@
+"""Apply: the one short transaction in the target. From its first lock to COMMIT it talks to nobody else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ledger.errors import Failed, ImpactChanged, LockNotAvailable, OutcomeUnknown, Refused, StepbackError
+from worker import fence, gates, registry
+from worker.commands import Procedure
+from worker.fence import Holder
+from worker.proof import Witness, prove
+from worker.target import Session
+from worker.work import Lock, Work
+
+
+@dataclass(frozen=True)
+class Apply:
+    """What one apply needs; `once` may be tried again after a lock that was not granted."""
+
+    session: Session
+    #: Sees the catalogs as they were; it also names who holds a lock that we wait for.
+    witness: Session
+    holder: Holder
+    kind: str
+    migration: str
+    procedure: Procedure
+    at: Callable[[str], None]
+
+    def once(self, expected: Work, note: Callable[[str], None]) -> float:
+        """Try the transaction once.
+
+        Args:
+            expected: What preflight found.
+            note: Writes the transaction's number to the ledger, before the first lock.
+
+        Returns:
+            Seconds from the first lock to the end of COMMIT.
+
+        Raises:
+            LockNotAvailable: Nothing was changed; may be tried again.
+            OutcomeUnknown: The connection broke during COMMIT.
+            StepbackError: Anything else; the transaction was taken back.
+        """
+        session = self.session
+        try:
+            session.begin()
+            fence.stand_behind(session, self.holder)
+            self.at("apply_begun")
+            note(session.value("SELECT pg_current_xact_id()::text"))
+            self.at("apply_noted")
+            first_lock = time.monotonic()
+            self._lock(expected.locks)
+            self.at("locked")
+            self._do(self._look_again(expected))
+            session.commit()
+        except OutcomeUnknown:
+            raise
+        except BaseException as first:
+            self._take_back(first)
+            raise
+        finally:
+            self._release_witness()
+        return time.monotonic() - first_lock
+
+    def _lock(self, locks: tuple[Lock, ...]) -> None:
+        """Take the locks one by one, in order of OID; every run takes them in this order."""
+        for lock in locks:
+            try:
+                self.session.execute(f"LOCK TABLE ONLY {lock.name} IN {lock.mode} MODE")
+            except LockNotAvailable as error:
+                holders = ", ".join(str(blocker) for blocker in self.witness.blockers(lock.relation))
+                raise LockNotAvailable(f"{lock.name} is held by {holders or 'somebody who has let go since'}") from error
+            found = self.session.value("SELECT to_regclass(%s)::oid::bigint", (lock.name,))
+            if found != lock.relation:
+                raise ImpactChanged(f"{lock.name} is not the table any more that preflight looked at; ask again")
+
+    def _look_again(self, expected: Work) -> Work:
+        """Under the locks, see that everything is still as preflight found it."""
+        try:
+            work = self.procedure.prepare(self.session)
+        except Refused as error:
+            raise ImpactChanged(f"the catalog changed since preflight: {error.message}") from error
+        if work.impact_sha256 != expected.impact_sha256 or not set(work.locks) <= set(expected.locks):
+            raise ImpactChanged("what the plan reaches is not what preflight found; look at it and ask again")
+        return work
+
+    def _do(self, work: Work) -> None:
+        session = self.session
+        witness = Witness(self.witness)
+        witness.take_stand(session)
+        self.at("witnessed")
+        steps = [self._timed(change.step, lambda c=change: self._change(c.statements)) for change in work.changes]
+        self.procedure.record(session, work)
+        self.at("recorded")
+        if work.verify_sql is not None:
+            steps.append(self._timed("hold gates", lambda: gates.verify(session, str(work.verify_sql))))
+        steps.append(self._timed("check closing", lambda: gates.closing(session, work.quarantine)))
+        self.at("gates_held")
+        steps.append(self._timed("prove", lambda: prove(session, witness, work.permits, work.writes)))
+        self.at("proved")
+        registry.set_status(session, work.registry_id, work.outcome_status, _notes(work), self.holder.run)
+        fence.mark(session, self.holder, self.kind, self.migration, work, steps)
+        self.at("marked")
+
+    def _change(self, statements: tuple[str, ...]) -> None:
+        for statement in statements:
+            self.session.execute(statement)
+        self.at("changed")
+
+    def _timed(self, step: str, act: Callable[[], Any]) -> dict[str, Any]:
+        began = time.monotonic()
+        try:
+            act()
+        except (Failed, Refused) as error:
+            error.add_note(f"in step {step!r}")
+            raise
+        return {"step": step, "outcome": "completed", "seconds": round(time.monotonic() - began, 6)}
+
+    def _take_back(self, first: BaseException) -> None:
+        try:
+            self.session.rollback()
+        except StepbackError as second:
+            first.add_note(f"and taking it back failed too: {second}")
+
+    def _release_witness(self) -> None:
+        try:
+            self.witness.rollback()
+        except StepbackError:
+            # Its connection is gone, and its snapshot with it; whatever happened to apply is what counts.
+            return
+
+
+def _notes(work: Work) -> str:
+    kept = sum(1 for item in work.items if item.action.value != "carried")
+    return "; ".join((f"{kept} object(s) {'brought back' if work.outcome_status == 'recovered' else 'preserved'}", *work.notes))

@@ -1,0 +1,82 @@
+"""Views in emergency_backup under the names that operators look for: `<table>_backup`, on the newest copy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from worker.objects.keeping import GONE, Address, Keeping, Permits, merge, quoted
+from worker.target import Session
+from worker.work import Change
+
+_SCHEMA = "emergency_backup"
+_MAX_IDENTIFIER_BYTES = 63
+
+
+def view_name(table: str) -> str:
+    """Return the name of the view for a table, within the server's limit."""
+    suffix = "_backup"
+    cut = table.encode()[: _MAX_IDENTIFIER_BYTES - len(suffix)].decode(errors="ignore")
+    return cut + suffix
+
+
+def make_views(session: Session, keepings: Sequence[Keeping]) -> tuple[list[Change], Permits]:
+    """Return what makes the views of a rollback anew, and what this explains to the proof.
+
+    A table of that name, left by somebody's own script, is never touched.
+    """
+    changes: list[Change] = []
+    permits: list[Permits] = []
+    tables = {}
+    for keeping in keepings:
+        if keeping.relation is not None and keeping.quarantine is not None:
+            source = str(keeping.facts.get("source", keeping.relation))
+            tables[source] = quoted(keeping.quarantine, keeping.relation)
+    for source, inside in tables.items():
+        name = view_name(source)
+        oid, relkind = _there(session, name)
+        if oid is not None and relkind != "v":
+            continue
+        drop = () if oid is None else (f"DROP VIEW {quoted(_SCHEMA, name)}",)
+        create = f"CREATE VIEW {quoted(_SCHEMA, name)} AS SELECT * FROM {inside}"
+        changes.append(Change(f"show {_SCHEMA}.{name}", (*drop, create)))
+        if oid is not None:
+            permits.append(_gone(session, oid))
+    return changes, merge(permits)
+
+
+def drop_views(session: Session, quarantine: Sequence[str]) -> tuple[list[Change], Permits]:
+    """Return what takes away the views that look into some quarantine schemas."""
+    found = session.rows(
+        "SELECT DISTINCT v.oid::bigint, v.relname AS name FROM pg_class AS t"
+        " JOIN pg_namespace AS n ON n.oid = t.relnamespace"
+        " JOIN pg_depend AS d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid"
+        " JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid"
+        " JOIN pg_class AS v ON v.oid = w.ev_class AND v.relkind = 'v'"
+        " JOIN pg_namespace AS vn ON vn.oid = v.relnamespace AND vn.nspname = %s"
+        " WHERE n.nspname = ANY (%s) ORDER BY 2",
+        (_SCHEMA, list(quarantine)),
+    )
+    changes = [Change(f"hide {_SCHEMA}.{row['name']}", (f"DROP VIEW {quoted(_SCHEMA, row['name'])}",)) for row in found]
+    return changes, merge([_gone(session, row["oid"]) for row in found])
+
+
+def _there(session: Session, name: str) -> tuple[int | None, str | None]:
+    row = session.row(
+        "SELECT c.oid::bigint, c.relkind::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = %s AND c.relname = %s",
+        (_SCHEMA, name),
+    )
+    return (None, None) if row is None else (row["oid"], row["relkind"])
+
+
+def _gone(session: Session, view: int) -> Permits:
+    """Return the catalog rows that dropping a view removes."""
+    permits = {Address("pg_class", view): GONE}
+    for row in session.rows(
+        "SELECT 'pg_rewrite' AS catalog, oid::bigint FROM pg_rewrite WHERE ev_class = %(view)s"
+        " UNION ALL SELECT 'pg_type', oid FROM pg_type WHERE typrelid = %(view)s"
+        " UNION ALL SELECT 'pg_type', typarray FROM pg_type WHERE typrelid = %(view)s AND typarray <> 0",
+        {"view": view},
+    ):
+        permits[Address(row["catalog"], row["oid"])] = GONE
+    return permits

@@ -1,0 +1,195 @@
+"""Recover a rollback: what it moved moves back, what it wrote down is made again, values return to their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ledger.canonical import canonical, sha256
+from ledger.errors import Conflict, NothingToRecover
+from ledger.model import Command
+from worker import fence, registry
+from worker.commands.backup_views import drop_views
+from worker.fence import Holder
+from worker.objects import column, table, type
+from worker.objects.keeping import GONE, Action, Address, Item, Permits, merge, quoted
+from worker.registry import Kept
+from worker.target import Session
+from worker.work import Change, FinishStep, Lock, Work
+
+
+class Recover:
+    """Prepares and records one recovery."""
+
+    def __init__(self, command: Command, holder: Holder) -> None:
+        assert command.subject_run is not None  # noqa: S101 - the ledger's commands_subject_run_check
+        self._subject = command.subject_run
+        self._holder = holder
+        self._kept: list[Kept] = []
+
+    def prepare(self, session: Session) -> Work:
+        """Look at what the run keeps and say how it comes back, in reverse order.
+
+        Raises:
+            NothingToRecover: The run keeps nothing that is still to come back; the message says why.
+            Conflict: Something stands in the way, or something needed is gone; the message lists it.
+        """
+        subject = Holder(self._holder.installation, self._subject, 0)
+        marker = fence.look_up(session, subject)
+        self._kept = registry.kept_by(session, subject, self._subject)
+        if marker is None or not self._kept:
+            raise NothingToRecover(_why_nothing(session, subject, completed=marker is not None))
+        _refuse_conflicts(session, self._kept)
+        quarantine = sorted({kept.quarantine for kept in self._kept if kept.quarantine is not None})
+        views, view_permits = drop_views(session, quarantine)
+        emptied = _emptied(session, self._kept)
+        restored = [_bring_back(session, kept) for kept in reversed(self._kept)]
+        items = tuple(_item(kept, self._subject) for kept in self._kept)
+        told = sorted([item.kind, item.name, item.because, item.action.value] for item in items)
+        return Work(
+            items=items,
+            impact_sha256=sha256(canonical([list(entry) for entry in told])),
+            plan_sha256=None,
+            locks=_locks(session, self._kept),
+            changes=(*views, *restored, *(Change(f"close {name}", (f"DROP SCHEMA {quoted(name)}",)) for name in emptied)),
+            permits=merge([*(_permits(session, kept) for kept in self._kept), view_permits, _schemas(session, emptied)]),
+            writes=frozenset(_written(session, self._kept)),
+            finish=_finish(self._kept),
+            registry_id=marker.registry_id,
+            outcome_status="recovered",
+        )
+
+    def registry_row(self, session: Session) -> int | None:
+        """Return the row of the rollback that is being recovered."""
+        marker = fence.look_up(session, Holder(self._holder.installation, self._subject, 0))
+        return None if marker is None else marker.registry_id
+
+    def record(self, session: Session, work: Work) -> None:
+        """Write down that the objects are back."""
+        assert len(work.items) == len(self._kept)  # noqa: S101 - one item each
+        session.execute(
+            "UPDATE emergency_backup.preserved_objects SET recovered_by = %s, recovered_at = clock_timestamp()"
+            " WHERE id = ANY (%s)",
+            (self._holder.run, [kept.id for kept in self._kept]),
+        )
+
+
+def _why_nothing(session: Session, subject: Holder, *, completed: bool) -> str:
+    if not completed:
+        return f"run {subject.run} never completed on this target, so it keeps nothing"
+    by = session.value(
+        "SELECT max(recovered_by) FROM emergency_backup.preserved_objects WHERE installation = %s AND run = %s",
+        (subject.installation, subject.run),
+    )
+    if by is not None:
+        return f"run {subject.run} was recovered already, by run {by}"
+    return f"run {subject.run} keeps nothing; only a rollback can be recovered"
+
+
+def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
+    """Find what stands in the way before anything is touched."""
+    problems: list[str] = []
+    moved = {quoted_name(k) for k in kept if k.how == "moved" and k.relation is not None}
+    for k in kept:
+        facts = k.definition["facts"]
+        if k.relation is not None and session.value("SELECT to_regclass(%s)", (inside(k),)) is None:
+            problems.append(f"{k.kind} {k.name} is no longer in {k.quarantine}")
+        for name in facts.get("must_be_free", []):
+            if session.value("SELECT to_regclass(%s)", (name,)) is not None:
+                problems.append(f"{name} exists again")
+        taken = facts.get("type_must_be_free")
+        if taken is not None and session.value("SELECT to_regtype(%s)", (taken,)) is not None:
+            problems.append(f"type {taken} exists again")
+        if "column" in facts:
+            problems.extend(_column_conflicts(session, facts))
+        problems.extend(
+            f"table {name}, which {k.kind} {k.name} belongs to or refers to, does not exist"
+            for name, _mode in k.definition["locks"]
+            if name not in moved and session.value("SELECT to_regclass(%s)", (name,)) is None
+        )
+    if problems:
+        raise Conflict("cannot be brought back as it was: " + "; ".join(dict.fromkeys(problems)))
+
+
+def _column_conflicts(session: Session, facts: dict[str, object]) -> list[str]:
+    columns: list[str] = session.value(
+        "SELECT coalesce(array_agg(attname::text), '{}') FROM pg_attribute"
+        " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
+        (facts["table"],),
+    )
+    problems = [f"column {facts['column']} of {facts['table']} exists again"] if facts["column"] in columns else []
+    key = facts["key"]
+    assert isinstance(key, list)  # noqa: S101 - as worker/objects/column.py wrote it
+    if columns and not set(key) <= set(columns):
+        problems.append(f"{facts['table']} has lost the key ({', '.join(key)}) that its values are kept by")
+    return problems
+
+
+def quoted_name(kept: Kept) -> str:
+    """Return where a moved table stood before."""
+    facts = kept.definition["facts"]
+    return quoted(facts["schema"], facts["name"])
+
+
+def inside(kept: Kept) -> str:
+    """Return the table in quarantine that holds an object's rows."""
+    assert kept.quarantine is not None and kept.relation is not None  # noqa: S101, PT018 - the caller looked
+    return quoted(kept.quarantine, kept.relation)
+
+
+def _locks(session: Session, kept: Sequence[Kept]) -> tuple[Lock, ...]:
+    """Lock what the rollback locked; tables that it moved are locked where they are now."""
+    now = {quoted_name(k): inside(k) for k in kept if k.how == "moved" and k.relation is not None}
+    names = {now.get(name, name) for k in kept for name, _mode in k.definition["locks"]}
+    oids = {name: session.value("SELECT to_regclass(%s)::oid::bigint", (name,)) for name in names}
+    return tuple(Lock(oid, name) for oid, name in sorted((oid, name) for name, oid in oids.items()))
+
+
+def _bring_back(session: Session, kept: Kept) -> Change:
+    statements = list(kept.definition["restore"])
+    facts = kept.definition["facts"]
+    if facts.get("brings_values"):
+        relation = session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],))
+        off, on = column.firing(session, relation)
+        statements = [*off, *statements, *on]
+    verb = {"moved": "move back", "copied": "give back", "defined": "make again"}[kept.how]
+    return Change(f"{verb} {kept.kind} {kept.name}", tuple(statements))
+
+
+def _permits(session: Session, kept: Kept) -> Permits:
+    if kept.how == "moved":
+        oid = kept.address.objid
+        return type.moved(session, oid) if kept.address.catalog == "pg_type" else table.moved(session, oid)
+    touched = kept.definition["facts"].get("touches", [])
+    return {Address("pg_class", relation, number): frozenset({"atthasdef"}) for relation, number in touched}
+
+
+def _emptied(session: Session, kept: Sequence[Kept]) -> list[str]:
+    """Return the quarantine schemas that hold nothing once this is back; copies stay where they are."""
+    copies = {k.quarantine for k in kept if k.how == "copied"}
+    candidates = sorted({k.quarantine for k in kept if k.quarantine is not None} - copies)
+    return [name for name in candidates if session.value("SELECT to_regnamespace(%s)", (quoted(name),)) is not None]
+
+
+def _schemas(session: Session, names: Sequence[str]) -> Permits:
+    found = session.rows("SELECT oid::bigint FROM pg_namespace WHERE nspname = ANY (%s)", (list(names),))
+    return {Address("pg_namespace", row["oid"]): GONE for row in found}
+
+
+def _written(session: Session, kept: Sequence[Kept]) -> set[int]:
+    names = {k.definition["facts"]["table"] for k in kept if k.definition["facts"].get("brings_values")}
+    return {session.value("SELECT to_regclass(%s)::oid::bigint", (name,)) for name in names}
+
+
+def _finish(kept: Sequence[Kept]) -> tuple[FinishStep, ...]:
+    return tuple(
+        FinishStep(f"finish {k.kind} {k.name}", "sql", statement)
+        for k in reversed(kept)
+        for statement in k.definition["finish"]
+    )
+
+
+def _item(kept: Kept, subject: int) -> Item:
+    relation = kept.address.objid if kept.address.catalog == "pg_class" else None
+    return Item(kept.address, kept.kind, kept.name, f"run {subject} keeps it", Action(kept.how), relation=relation)
+
+

@@ -1,0 +1,390 @@
+"""Carries out any command: fence, marker, preflight, apply, finish, settle; journal, audit and crash points.
+
+The only orchestrator. What a command comes down to is its `Procedure`'s business; how it is done is ours:
+
+1. raise the fence and look for the marker: has an earlier attempt committed?
+2. preflight: reads only; nearly every refusal happens here
+3. apply: one transaction, worker/apply.py
+4. finish: repeatable work after COMMIT, which never undoes it
+5. settle: the run's final state in the ledger
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Engine
+
+from ledger import commands, runs
+from ledger.database import transaction
+from ledger.errors import (
+    Expired,
+    Fenced,
+    LeaseLost,
+    LedgerUnreachable,
+    LockBudgetSpent,
+    LockNotAvailable,
+    NeedsOperator,
+    OutcomeUnknown,
+    Refused,
+    StepbackError,
+    TargetUnreachable,
+)
+from ledger.model import Json, Kind, Phase, Preserved, RunError, State, StepRecord
+from ledger.runs import Claim
+from ledger.settings import Settings, TargetSettings
+from worker import fence, finish, install, metrics, registry
+from worker.apply import Apply
+from worker.commands import Procedure
+from worker.commands.recover import Recover
+from worker.commands.rollback import Rollback
+from worker.fence import Holder, Marker
+from worker.lease import Lease
+from worker.target import Session, connect
+from worker.work import Work
+
+#: Every place between two effects, in order. A worker may be killed at any of them; tests/faults kills one at each.
+CRASH_POINTS: Final = (
+    "claimed",
+    "fence_raised",
+    "marker_looked_up",
+    "impact_computed",
+    "impact_pinned",
+    "registry_in_progress",
+    "apply_begun",
+    "apply_noted",
+    "locked",
+    "witnessed",
+    "changed",
+    "recorded",
+    "gates_held",
+    "proved",
+    "marked",
+    "committed",
+    "step_journaled",
+    "apply_journaled",
+    "finish_step_done",
+    "finished",
+    "settled",
+)
+
+#: Longest pause between two tries at the locks.
+_MAX_PAUSE_SECONDS: Final = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+def pass_by(point: str) -> None:
+    """Go on: what happens at a crash point in production."""
+    if point not in CRASH_POINTS:
+        raise AssertionError(f"crash point {point!r} is not listed")
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Carries out claimed runs; keeps nothing between them."""
+
+    engine: Engine
+    settings: Settings
+    installation: UUID
+    at: Callable[[str], None] = pass_by
+
+    def carry_out(self, claim: Claim) -> State | None:
+        """Carry out one attempt of a run and settle it.
+
+        Returns:
+            The state it was settled in; None if it is left to another attempt.
+        """
+        with Lease(self.engine, claim, self.settings.worker.lease_seconds) as lease:
+            attempt = _Attempt(self, claim, lease)
+            try:
+                return attempt.carry_out()
+            except (LeaseLost, Fenced) as error:
+                # Somebody else has the run; touching anything now, even to say so, is theirs to do.
+                log.warning("attempt_abandoned", run=claim.run, attempt=claim.attempt, code=error.code)
+                return None
+            finally:
+                attempt.close()
+
+
+class _Attempt:
+    """One attempt of one run."""
+
+    def __init__(self, executor: Executor, claim: Claim, lease: Lease) -> None:
+        self._engine = executor.engine
+        self._settings = executor.settings
+        self._at = executor.at
+        self._claim = claim
+        self._lease = lease
+        self._holder = Holder(executor.installation, claim.run, claim.attempt)
+        self._sessions: list[Session] = []
+        #: The session, once the fence is up and the marker was looked for: only then may a final state be written.
+        self._fenced: Session | None = None
+        self._blocked_seconds: float | None = None
+        self._began = time.monotonic()
+
+    def close(self) -> None:
+        """Hang up."""
+        for session in self._sessions:
+            session.close()
+
+    def carry_out(self) -> State | None:
+        """Do what can be done, and settle what can be settled."""
+        self._at("claimed")
+        try:
+            self._go_through()
+        except (LeaseLost, Fenced):
+            raise
+        except NeedsOperator as error:
+            return self._settle(State.NEEDS_OPERATOR, error)
+        except (TargetUnreachable, OutcomeUnknown, LedgerUnreachable) as error:
+            return self._postpone(error)
+        except StepbackError as error:
+            return self._end_badly(error)
+        except Exception as error:
+            log.exception("attempt_broke", run=self._claim.run, attempt=self._claim.attempt)
+            broke = StepbackError(f"the worker itself broke ({type(error).__name__}); its log says where")
+            return self._postpone(broke)
+        return self._settle(State.COMPLETED, None)
+
+    # -- the way through --------------------------------------------------------
+
+    def _go_through(self) -> None:
+        target = self._settings.target(self._claim.command.target)
+        session, witness = self._open(target)
+        marker = self._look_back(session, target)
+        if marker is None:
+            procedure = self._procedure(target)
+            work = self._preflight(session, procedure)
+            self._say_in_progress(session, procedure, target)
+            self._apply(session, witness, procedure, work, target)
+            marker = fence.look_up(session, self._holder)
+            assert marker is not None  # noqa: S101 - it committed with the rest
+        self._journal_apply(marker)
+        self._finish(session, marker)
+
+    def _procedure(self, target: TargetSettings) -> Procedure:
+        match self._claim.command.kind:
+            case Kind.ROLLBACK:
+                return Rollback(self._claim.command, self._holder, target)
+            case Kind.RECOVER:
+                return Recover(self._claim.command, self._holder)
+
+    def _open(self, target: TargetSettings) -> tuple[Session, Session]:
+        name = f"stepback run {self._claim.run}.{self._claim.attempt}"
+        dsn = target.dsn()
+        for application in (name, f"{name} witness"):
+            session = connect(dsn, application)
+            self._sessions.append(session)
+            session.limit(lock_timeout_ms=target.lock_timeout_ms, statement_timeout_ms=target.statement_timeout_ms)
+        install.check_installed(self._sessions[0])
+        return self._sessions[0], self._sessions[1]
+
+    def _look_back(self, session: Session, target: TargetSettings) -> Marker | None:
+        """Raise the fence, then find out whether an earlier attempt committed: none can any more."""
+        try:
+            self._patiently(target, lambda: fence.raise_fence(session, self._holder))
+        except LockBudgetSpent as error:
+            raise TargetUnreachable("an older attempt still holds the fence; it is waited for") from error
+        self._at("fence_raised")
+        marker = fence.look_up(session, self._holder)
+        here = session.identity()
+        for apply in runs.applies(self._engine, self._claim.run):
+            if (apply.system_identifier, apply.database_oid) != (here.system_identifier, here.database_oid):
+                raise NeedsOperator(
+                    f"an earlier attempt of run {self._claim.run} worked on another database than the one that target"
+                    f" {self._claim.command.target} leads to now; find out which is right"
+                )
+            fence.check_fate(session, apply.xid, marker)
+        self._fenced = session
+        self._at("marker_looked_up")
+        return marker
+
+    def _preflight(self, session: Session, procedure: Procedure) -> Work:
+        runs.enter(self._engine, self._claim, Phase.PREFLIGHT)
+        began = time.monotonic()
+        session.begin(read_only=True)
+        try:
+            work = procedure.prepare(session)
+        finally:
+            session.rollback()
+        self._at("impact_computed")
+        runs.pin(self._engine, self._claim, plan_sha256=work.plan_sha256, impact_sha256=work.impact_sha256)
+        detail: dict[str, Json] = {
+            "impact_sha256": work.impact_sha256,
+            "objects": [f"{item.action.value} {item.label()}" for item in work.items],
+            "locks": [lock.name for lock in work.locks],
+            "notes": list(work.notes),
+        }
+        self._record(StepRecord(Phase.PREFLIGHT, "compute impact", "completed", time.monotonic() - began), detail)
+        self._at("impact_pinned")
+        return work
+
+    def _say_in_progress(self, session: Session, procedure: Procedure, target: TargetSettings) -> None:
+        """Let the registry say so while it is true; from inside apply nobody would ever see it."""
+
+        def say() -> None:
+            with session.transaction():
+                fence.stand_behind(session, self._holder)
+                notes = f"{self._claim.command.kind.value} by run {self._claim.run}"
+                row = procedure.registry_row(session)
+                registry.set_status(session, row, "in_progress", notes, self._claim.run)
+
+        self._check_still_wanted()
+        self._patiently(target, say)
+        self._at("registry_in_progress")
+
+    def _apply(
+        self, session: Session, witness: Session, procedure: Procedure, work: Work, target: TargetSettings
+    ) -> None:
+        runs.enter(self._engine, self._claim, Phase.APPLY)
+        command = self._claim.command
+        apply = Apply(session, witness, self._holder, command.kind.value, command.migration, procedure, self._at)
+        here = session.identity()
+
+        def note(xid: str) -> None:
+            runs.note_apply(
+                self._engine,
+                self._claim,
+                system_identifier=here.system_identifier,
+                database_oid=here.database_oid,
+                xid=xid,
+            )
+
+        def once() -> None:
+            self._check_still_wanted()
+            self._blocked_seconds = apply.once(work, note)
+
+        self._patiently(target, once)
+        self._at("committed")
+        assert self._blocked_seconds is not None  # noqa: S101 - apply returned
+        metrics.BLOCKED_SECONDS.labels(command.kind.value).observe(self._blocked_seconds)
+
+    def _check_still_wanted(self) -> None:
+        """See, right before anything is changed, that the run is ours and its time has not passed."""
+        self._lease.check()
+        with transaction(self._engine) as conn:
+            if commands.is_expired(conn, self._claim.command):
+                raise Expired("the time until which the command could be begun has passed; ask again")
+
+    def _patiently(self, target: TargetSettings, act: Callable[[], None]) -> None:
+        """Try again with jitter while a lock is not granted and the budget lasts."""
+        deadline = time.monotonic() + target.lock_budget_seconds
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return act()
+            except LockNotAvailable as error:
+                metrics.LOCK_TIMEOUTS.inc()
+                pause = random.uniform(0.1, min(_MAX_PAUSE_SECONDS, 0.2 * 2**tries))  # noqa: S311 - jitter
+                self._event("lock_waited", "waited", {"try": tries, "who": error.message})
+                if time.monotonic() + pause > deadline:
+                    raise LockBudgetSpent(
+                        f"the locks could not be had within {target.lock_budget_seconds:g} s ({tries} tries):"
+                        f" {error.message}; let that session finish, or end it, then ask again"
+                    ) from error
+                time.sleep(pause)
+
+    # -- after COMMIT -----------------------------------------------------------
+
+    def _journal_apply(self, marker: Marker) -> None:
+        """Turn what apply noted in the marker into steps and audit events, from where an attempt left off."""
+        with transaction(self._engine) as conn:
+            known = runs.find(conn, self._claim.run).steps
+        done = sum(1 for step in known if step.phase is Phase.APPLY)
+        for step in marker.steps[done:]:
+            record = StepRecord(Phase.APPLY, step["step"], step["outcome"], step["seconds"])
+            self._record(record, {"xid": marker.xid})
+            self._at("step_journaled")
+        self._at("apply_journaled")
+
+    def _finish(self, session: Session, marker: Marker) -> None:
+        runs.enter(self._engine, self._claim, Phase.FINISH)
+        for step in marker.finish:
+            began = time.monotonic()
+            outcome, detail = "completed", dict[str, Json]()
+            try:
+                finish.do(session, self._holder, step)
+            except TargetUnreachable:
+                raise
+            except StepbackError as error:
+                outcome, detail = "failed", {"code": error.code, "message": error.message}
+            self._record(StepRecord(Phase.FINISH, step.step, outcome, time.monotonic() - began), detail)
+            self._at("finish_step_done")
+        self._at("finished")
+
+    # -- how it ends ------------------------------------------------------------
+
+    def _end_badly(self, error: StepbackError) -> State | None:
+        """Settle a refusal or a failure; the registry row says so too, if it said in_progress."""
+        if self._fenced is None:
+            if runs.applies(self._engine, self._claim.run):
+                unclear = NeedsOperator(f"an earlier attempt may have committed, and its marker is out of reach: {error}")
+                return self._settle(State.NEEDS_OPERATOR, unclear)
+            return self._settle(_end_state(error, touched=False), error)
+        session, target = self._fenced, self._settings.target(self._claim.command.target)
+        touched = False
+
+        def say() -> None:
+            nonlocal touched
+            with session.transaction():
+                fence.stand_behind(session, self._holder)
+                touched = registry.leave_in_progress(session, self._claim, f"{error.code}: {error.message}")
+
+        try:
+            self._patiently(target, say)
+        except (TargetUnreachable, OutcomeUnknown, LockBudgetSpent) as second:
+            return self._postpone(second)
+        return self._settle(_end_state(error, touched=touched), error)
+
+    def _postpone(self, error: StepbackError) -> State | None:
+        """Leave the run to a later attempt, or to a person once it has been tried for long enough."""
+        limits = self._settings.worker
+        trying = self._claim.trying_seconds + (time.monotonic() - self._began)
+        if isinstance(error, LedgerUnreachable):
+            return None
+        if trying >= limits.unreachable_seconds or self._claim.attempt >= limits.max_attempts:
+            return self._settle(State.NEEDS_OPERATOR, error)
+        with suppress(LedgerUnreachable):
+            self._event("attempt_postponed", "postponed", {"code": error.code, "message": error.message})
+            runs.release(self._engine, self._claim, after_seconds=min(limits.reconcile_seconds, 1.0))
+        return None
+
+    def _settle(self, state: State, error: StepbackError | None) -> State:
+        preserved: list[Preserved] = []
+        if state is State.COMPLETED:
+            assert self._fenced is not None  # noqa: S101 - nothing completes without
+            preserved = registry.preserved(self._fenced, self._holder)
+        told = None if error is None else RunError(error.code, error.message)
+        runs.settle(
+            self._engine,
+            self._claim,
+            state=state,
+            error=told,
+            blocked_seconds=self._blocked_seconds,
+            preserved=preserved,
+        )
+        metrics.count_run(self._claim.command.kind, state, time.monotonic() - self._began, error and error.code)
+        metrics.count_preserved(preserved)
+        self._at("settled")
+        return state
+
+    def _record(self, record: StepRecord, detail: dict[str, Json]) -> None:
+        runs.record_step(self._engine, self._claim, record, detail)
+        metrics.STEP_SECONDS.labels(record.phase.value).observe(record.seconds)
+
+    def _event(self, event: str, outcome: str, detail: dict[str, Json]) -> None:
+        runs.record_event(self._engine, self._claim, event, outcome, detail=detail)
+
+
+def _end_state(error: StepbackError, *, touched: bool) -> State:
+    """A decision before anything was changed is a refusal; everything later is a failure."""
+    return State.REFUSED if isinstance(error, Refused) and not touched else State.FAILED

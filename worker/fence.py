@@ -1,0 +1,126 @@
+"""The fence and the marker in the target: which attempt may write, and what has been committed.
+
+The ledger cannot stop a worker that was frozen inside apply and wakes up later; the row it has to read first can.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from ledger.errors import Fenced, NeedsOperator
+from worker.target import Session
+from worker.work import FinishStep, Work
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who carries out a run: one attempt of one installation."""
+
+    installation: UUID
+    run: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Marker:
+    """What an apply wrote with its COMMIT."""
+
+    attempt: int
+    registry_id: int | None
+    xid: str
+    steps: tuple[dict[str, Any], ...]
+    finish: tuple[FinishStep, ...]
+
+
+def raise_fence(session: Session, holder: Holder) -> None:
+    """Let this attempt be the one that may write.
+
+    Waits for an open transaction of an older attempt, which holds the row; after that none can commit any more.
+
+    Raises:
+        Fenced: A newer attempt was here first.
+        LockNotAvailable: An older attempt still holds the row after lock_timeout.
+    """
+    with session.transaction():
+        raised = session.execute(
+            "INSERT INTO emergency_backup.fence AS fence (installation, run, attempt) VALUES (%s, %s, %s)"
+            " ON CONFLICT (installation, run) DO UPDATE SET attempt = excluded.attempt, raised_at = clock_timestamp()"
+            " WHERE fence.attempt <= excluded.attempt",
+            (holder.installation, holder.run, holder.attempt),
+        )
+    if raised != 1:
+        raise Fenced(f"a newer attempt of run {holder.run} holds the fence")
+
+
+def stand_behind(session: Session, holder: Holder) -> None:
+    """Read the fence inside a transaction and keep it until its end.
+
+    Raises:
+        Fenced: It is not ours.
+    """
+    attempt = session.value(
+        "SELECT attempt FROM emergency_backup.fence WHERE installation = %s AND run = %s FOR SHARE",
+        (holder.installation, holder.run),
+    )
+    if attempt != holder.attempt:
+        raise Fenced(f"attempt {holder.attempt} of run {holder.run} is not the one that may write")
+
+
+def look_up(session: Session, holder: Holder) -> Marker | None:
+    """Return the marker of a run; look only after the fence was raised, or a COMMIT may still be under way."""
+    found = session.row(
+        "SELECT attempt, registry_id, xid::text, steps, finish FROM emergency_backup.marker"
+        " WHERE installation = %s AND run = %s",
+        (holder.installation, holder.run),
+    )
+    if found is None:
+        return None
+    finish = tuple(FinishStep(**step) for step in found["finish"])
+    return Marker(found["attempt"], found["registry_id"], found["xid"], tuple(found["steps"]), finish)
+
+
+def check_fate(session: Session, xid: str, marker: Marker | None) -> None:
+    """Let the server's own record of a transaction agree with the marker.
+
+    Args:
+        session: In the target whose identity was checked.
+        xid: A transaction that the ledger knows to have been begun for the run.
+        marker: What was found after raising the fence.
+
+    Raises:
+        NeedsOperator: They disagree, which a restored or replaced target would explain.
+    """
+    status = session.value(
+        "SELECT CASE WHEN %(xid)s::xid8 < pg_snapshot_xmax(pg_current_snapshot())"
+        " THEN coalesce(pg_xact_status(%(xid)s::xid8), 'too old') ELSE 'in the future' END",
+        {"xid": xid},
+    )
+    committed = marker is not None and marker.xid == xid
+    if status in ("too old", "committed" if committed else "aborted"):
+        return
+    raise NeedsOperator(
+        f"the target says that transaction {xid} of this run is {status}, its marker says "
+        f"{'committed' if committed else 'not committed'}; compare the target with its backups before going on"
+    )
+
+
+def mark(session: Session, holder: Holder, kind: str, migration: str, work: Work, steps: list[dict[str, Any]]) -> None:
+    """Write the marker; it commits with everything else or not at all."""
+    finish = [{"step": s.step, "what": s.what, "argument": s.argument} for s in work.finish]
+    session.execute(
+        "INSERT INTO emergency_backup.marker (installation, run, attempt, kind, migration, registry_id, steps, finish)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb)",
+        (
+            holder.installation,
+            holder.run,
+            holder.attempt,
+            kind,
+            migration,
+            work.registry_id,
+            json.dumps(steps),
+            json.dumps(finish),
+        ),
+    )

@@ -1,0 +1,87 @@
+"""Gates inside apply: the plan's own checks, and the closing check of the quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ledger.errors import GateFailed, StatementFailed
+from worker.plan.parse import line_of, slice_of, statements
+from worker.target import Session
+
+
+def verify(session: Session, script: str) -> int:
+    """Run the plan's gates; return how many held.
+
+    Each statement must return exactly one row with one boolean column that is TRUE. Each is run read-only in a
+    savepoint that is rolled back.
+
+    Args:
+        session: Inside apply, after the changes.
+        script: verify.sql.
+
+    Raises:
+        GateFailed: Names the gate by its line.
+    """
+    held = 0
+    for raw in statements(script, "verify.sql"):
+        line, text = line_of(raw, script), slice_of(raw, script)
+        with session.taken_back():
+            # Read-only cannot be taken back in a transaction, but a savepoint takes it along.
+            session.execute("SET LOCAL transaction_read_only = on")
+            _hold(session, text, line)
+        held += 1
+    return held
+
+
+def _hold(session: Session, text: str, line: int) -> None:
+    try:
+        with session.names_of_plan():
+            found = session.rows(text)
+    except StatementFailed as error:
+        raise GateFailed(f"verify.sql line {line}: {error.message}") from error
+    if len(found) != 1 or len(found[0]) != 1:
+        raise GateFailed(f"verify.sql line {line}: expected one row with one column, got {len(found)} row(s)")
+    value = next(iter(found[0].values()))
+    if value is not True:
+        told = "NULL" if value is None else "false" if value is False else "no boolean"
+        raise GateFailed(f"verify.sql line {line}: expected true, got {told}")
+
+
+_ESCAPING = """
+WITH schemas AS (
+    SELECT oid FROM pg_namespace WHERE nspname = ANY (%(schemas)s)
+), inside AS (
+    SELECT 'pg_class'::regclass AS classid, oid AS objid FROM pg_class WHERE relnamespace IN (SELECT oid FROM schemas)
+    UNION ALL
+    SELECT 'pg_type'::regclass, oid FROM pg_type WHERE typnamespace IN (SELECT oid FROM schemas)
+)
+SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid) AS outside,
+       pg_describe_object(d.refclassid, d.refobjid, 0) AS inside
+  FROM inside
+  JOIN pg_depend AS d ON d.refclassid = inside.classid AND d.refobjid = inside.objid
+  LEFT JOIN pg_attrdef AS a ON d.classid = 'pg_attrdef'::regclass AND a.oid = d.objid
+  LEFT JOIN pg_constraint AS c ON d.classid = 'pg_constraint'::regclass AND c.oid = d.objid
+  LEFT JOIN pg_trigger AS t ON d.classid = 'pg_trigger'::regclass AND t.oid = d.objid
+  LEFT JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid
+  LEFT JOIN pg_class AS home
+    ON home.oid = coalesce(a.adrelid, c.conrelid, t.tgrelid, w.ev_class,
+                           CASE WHEN d.classid = 'pg_class'::regclass THEN d.objid END)
+  LEFT JOIN pg_namespace AS n ON n.oid = home.relnamespace
+ WHERE d.deptype IN ('n', 'a')
+   AND NOT EXISTS (SELECT FROM inside AS i WHERE i.classid = d.classid AND i.objid = d.objid)
+   AND NOT coalesce(n.oid IN (SELECT oid FROM schemas), false)
+   AND coalesce(n.nspname, '') NOT LIKE 'emergency\\_backup%%'
+ ORDER BY 1, 2
+"""
+
+
+def closing(session: Session, quarantine: Sequence[str]) -> None:
+    """Check that nothing outside the quarantine depends on anything inside.
+
+    Raises:
+        GateFailed: Names both ends of each dependency.
+    """
+    found = session.rows(_ESCAPING, {"schemas": list(quarantine)})
+    if found:
+        pairs = "; ".join(f"{row['outside']} depends on {row['inside']}" for row in found)
+        raise GateFailed(f"closing check: {pairs}")

@@ -1,0 +1,1 @@
+"""One module per kind of object: how it is kept, how it is removed, how it comes back."""

@@ -1,0 +1,230 @@
+"""Columns are copied, with the table's key, into a table in quarantine, then dropped.
+
+The copy is made inside apply, under the lock that the DROP needs anyway, and holds every row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ledger.errors import PlanRefused
+from ledger.model import Json
+from worker.objects.definition import comment
+from worker.objects.keeping import GONE, Address, Item, Keeping, quoted
+from worker.objects.quarantine import Quarantine
+from worker.target import Row, Session
+
+#: First server version whose pg_constraint lists NOT NULL.
+NOT_NULL_IS_A_CONSTRAINT = 180000
+
+_COLUMN = """
+SELECT a.attnum AS number, a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
+       a.attnotnull AS not_null, a.attgenerated::text AS generated, a.attstorage::text AS storage,
+       a.attcompression::text AS compression, a.attstattarget AS statistics, a.attoptions AS options,
+       pg_get_expr(d.adbin, d.adrelid) AS expression, d.oid::bigint AS default_oid,
+       CASE WHEN a.attcollation <> t.typcollation THEN
+           (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.collname)
+              FROM pg_collation AS c JOIN pg_namespace AS n ON n.oid = c.collnamespace WHERE c.oid = a.attcollation)
+       END AS collation,
+       t.typstorage::text AS type_storage,
+       ARRAY(SELECT CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END
+                    || ' ' || privilege_type || CASE WHEN is_grantable THEN ' GRANT' ELSE '' END
+               FROM aclexplode(a.attacl)) AS grants
+  FROM pg_attribute AS a
+  JOIN pg_type AS t ON t.oid = a.atttypid
+  LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+ WHERE a.attrelid = %s AND a.attnum = ANY (%s)
+ ORDER BY a.attnum
+"""
+
+#: The cheapest key that stays: primary first, then the one with fewest columns. Deferrable, partial and
+#: expression keys do not identify a row at every moment.
+_KEY = """
+SELECT ARRAY(SELECT a.attname::text FROM unnest(x.indkey[0:x.indnkeyatts - 1]) WITH ORDINALITY AS k (number, place)
+               JOIN pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = k.number ORDER BY k.place) AS columns
+  FROM pg_index AS x
+ WHERE x.indrelid = %(table)s AND x.indisunique AND x.indimmediate AND x.indisvalid
+   AND x.indpred IS NULL AND x.indexprs IS NULL
+   AND NOT EXISTS (SELECT FROM unnest(x.indkey[0:x.indnkeyatts - 1]) AS k (number)
+                     LEFT JOIN pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = k.number
+                    WHERE a.attnum IS NULL OR NOT a.attnotnull OR a.attnum = ANY (%(dropped)s))
+ ORDER BY x.indisprimary DESC, x.indnkeyatts, x.indexrelid
+ LIMIT 1
+"""
+
+_TABLE = """
+SELECT n.nspname AS schema, c.relname AS name
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = %s
+"""
+
+#: What fires on UPDATE, with the words that switch it back on.
+_FIRING = """
+SELECT 'TRIGGER ' || quote_ident(tgname) AS what,
+       CASE tgenabled WHEN 'O' THEN 'ENABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END AS on
+  FROM pg_trigger WHERE tgrelid = %(table)s AND NOT tgisinternal AND tgenabled <> 'D'
+UNION ALL
+SELECT 'RULE ' || quote_ident(rulename),
+       CASE ev_enabled WHEN 'O' THEN 'ENABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END
+  FROM pg_rewrite WHERE ev_class = %(table)s AND ev_type = '2' AND ev_enabled <> 'D'
+ ORDER BY what
+"""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The columns of one table that go together into one copy."""
+
+    table: str
+    key: tuple[str, ...]
+    columns: tuple[Row, ...]
+    inside: str
+    relation: str
+    #: Plain name of the table, for the backup view.
+    source: str
+
+
+def keep(session: Session, items: Sequence[Item], quarantine: Quarantine) -> list[Keeping]:
+    """Say how the columns of one table are kept, last column first.
+
+    Recovery runs the other way round, so the columns come back in their order, and the one that is removed
+    first brings the values of all.
+
+    Args:
+        session: In the target, inside the transaction that computed the impact.
+        items: All columns of one table that the plan drops.
+        quarantine: Where copies go.
+
+    Raises:
+        PlanRefused: The table has no key that stays.
+    """
+    relation = items[0].address.objid
+    numbers = [item.address.subid for item in items]
+    found = session.row(_TABLE, (relation,))
+    assert found is not None  # noqa: S101 - the impact was computed in this transaction
+    key = session.value(_KEY, {"table": relation, "dropped": numbers})
+    table = quoted(found["schema"], found["name"])
+    if key is None:
+        raise PlanRefused(
+            f"table {table} keeps no primary key or UNIQUE NOT NULL key without the dropped columns, so their values"
+            " could not be given back to the right rows; add a key first"
+        )
+    columns = tuple(session.rows(_COLUMN, (relation, numbers)))
+    copy = Copy(table, tuple(key), columns, quarantine.copies, f"{found['name'][:40]}_{relation}", found["name"])
+    by_number = {item.address.subid: item for item in items}
+    keepings = [_keep_one(session, by_number[column["number"]], column, copy) for column in reversed(columns)]
+    return [_with_values(session, keepings[0], copy), *keepings[1:]]
+
+
+def _keep_one(session: Session, item: Item, column: Row, copy: Copy) -> Keeping:
+    name = quoted(column["name"])
+    permits: dict[Address, frozenset[str]] = {item.address: GONE}
+    if column["default_oid"] is not None:
+        permits[Address("pg_attrdef", column["default_oid"])] = GONE
+    return Keeping(
+        item,
+        remove=(f"ALTER TABLE {copy.table} DROP COLUMN {name}",),
+        restore=tuple(_add(session, item, column, copy.table)),
+        locks=frozenset({item.address.objid}),
+        permits=permits,
+        quarantine=copy.inside,
+        relation=copy.relation,
+        facts=_facts(column, copy),
+    )
+
+
+def _facts(column: Row, copy: Copy) -> dict[str, Json]:
+    return {"table": copy.table, "column": column["name"], "key": list(copy.key), "source": copy.source}
+
+
+def _with_values(session: Session, keeping: Keeping, copy: Copy) -> Keeping:
+    """Let the first column that goes make the copy of all, and the last that comes back bring all values."""
+    names = ", ".join(quoted(name) for name in (*copy.key, *(column["name"] for column in copy.columns)))
+    inside = quoted(copy.inside, copy.relation)
+    create = f"CREATE TABLE {inside} AS SELECT {names} FROM ONLY {copy.table}"
+    return Keeping(
+        keeping.item,
+        remove=(create, *keeping.remove),
+        restore=(*keeping.restore, *_values(copy, inside), *_not_null(session, copy)),
+        locks=keeping.locks,
+        permits=keeping.permits,
+        quarantine=keeping.quarantine,
+        relation=keeping.relation,
+        facts={**keeping.facts, "brings_values": True},
+    )
+
+
+def _add(session: Session, item: Item, column: Row, table: str) -> list[str]:
+    """Return what makes a column again, without its values."""
+    name = quoted(column["name"])
+    clause = f"{name} {column['type']}"
+    clause += f" COLLATE {column['collation']}" if column["collation"] else ""
+    if column["generated"]:
+        stored = " STORED" if column["generated"] == "s" else " VIRTUAL"
+        clause += f" GENERATED ALWAYS AS ({column['expression']}){stored}"
+    alter = f"ALTER TABLE {table} ALTER COLUMN {name}"
+    statements = [f"ALTER TABLE {table} ADD COLUMN {clause}"]
+    if column["expression"] is not None and not column["generated"]:
+        # Set apart from ADD COLUMN: a volatile default there would rewrite the table.
+        statements.append(f"{alter} SET DEFAULT {column['expression']}")
+    storage = {"p": "PLAIN", "e": "EXTERNAL", "m": "MAIN", "x": "EXTENDED"}
+    if column["storage"] != column["type_storage"]:
+        statements.append(f"{alter} SET STORAGE {storage[column['storage']]}")
+    if column["compression"]:
+        method = {"p": "pglz", "l": "lz4"}[column["compression"]]
+        statements.append(f"{alter} SET COMPRESSION {method}")
+    if column["statistics"] is not None and column["statistics"] >= 0:
+        statements.append(f"{alter} SET STATISTICS {column['statistics']}")
+    if column["options"]:
+        statements.append(f"{alter} SET ({', '.join(column['options'])})")
+    for grant in column["grants"]:
+        grantee, privilege, *grantable = grant.rsplit(" ", 2) if grant.endswith(" GRANT") else grant.rsplit(" ", 1)
+        option = " WITH GRANT OPTION" if grantable else ""
+        statements.append(f"GRANT {privilege} ({name}) ON {table} TO {grantee}{option}")
+    return [*statements, *comment(session, item.address, f"COLUMN {table}.{name}")]
+
+
+def _values(copy: Copy, inside: str) -> list[str]:
+    """Return the UPDATEs that give kept rows their values again and rows inserted since their defaults."""
+    stored = [column for column in copy.columns if not column["generated"]]
+    if not stored:
+        return []
+    names = [quoted(column["name"]) for column in stored]
+    match = " AND ".join(f"now.{quoted(name)} = kept.{quoted(name)}" for name in copy.key)
+    assign = ", ".join(f"{name} = kept.{name}" for name in names)
+    # A column that was just added is NULL everywhere: only rows that had something are written.
+    holds = " OR ".join(f"kept.{name} IS NOT NULL" for name in names)
+    statements = [f"UPDATE ONLY {copy.table} AS now SET {assign} FROM {inside} AS kept WHERE {match} AND ({holds})"]
+    defaults = [quoted(column["name"]) for column in stored if column["expression"] is not None]
+    if defaults:
+        assign = ", ".join(f"{name} = DEFAULT" for name in defaults)
+        statements.append(
+            f"UPDATE ONLY {copy.table} AS now SET {assign}"
+            f" WHERE NOT EXISTS (SELECT FROM {inside} AS kept WHERE {match})"
+        )
+    return statements
+
+
+def _not_null(session: Session, copy: Copy) -> list[str]:
+    # From 18 on NOT NULL is a constraint with a name, kept as one.
+    if session.server_version >= NOT_NULL_IS_A_CONSTRAINT:
+        return []
+    return [
+        f"ALTER TABLE {copy.table} ALTER COLUMN {quoted(column['name'])} SET NOT NULL"
+        for column in copy.columns
+        if column["not_null"]
+    ]
+
+
+def firing(session: Session, table: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the statements that keep a table's own triggers and rules quiet, and those that undo it.
+
+    Giving values back is not an event of the application: an `updated_at` trigger would falsify the rows.
+    """
+    found = session.row(_TABLE, (table,))
+    assert found is not None  # noqa: S101 - the caller resolved it in this transaction
+    name = quoted(found["schema"], found["name"])
+    rows = session.rows(_FIRING, {"table": table})
+    off = tuple(f"ALTER TABLE {name} DISABLE {row['what']}" for row in rows)
+    on = tuple(f"ALTER TABLE {name} {row['on']} {row['what']}" for row in rows)
+    return off, on

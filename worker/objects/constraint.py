@@ -1,0 +1,74 @@
+"""Constraints are kept as definitions; foreign keys come back NOT VALID and are validated after COMMIT."""
+
+from __future__ import annotations
+
+from worker.objects.definition import comment
+from worker.objects.keeping import GONE, Address, Item, Keeping, quoted
+from worker.objects.quarantine import Quarantine
+from worker.target import Session
+
+_CONSTRAINT = """
+SELECT con.conname AS name, con.contype::text AS type, con.convalidated AS validated,
+       pg_get_constraintdef(con.oid) AS definition, n.nspname AS schema, c.relname AS table,
+       con.conrelid::bigint AS relation, nullif(con.confrelid, 0)::bigint AS referenced,
+       nullif(con.conindid, 0)::bigint AS index, i.relname AS index_name, i.reloptions AS options,
+       (SELECT array_agg(oid::bigint) FROM pg_trigger WHERE tgconstraint = con.oid) AS triggers,
+       x.indisclustered AS clustered, x.indisreplident AS replica_identity
+  FROM pg_constraint AS con
+  JOIN pg_class AS c ON c.oid = con.conrelid
+  JOIN pg_namespace AS n ON n.oid = c.relnamespace
+  LEFT JOIN pg_class AS i ON i.oid = con.conindid AND con.contype IN ('p', 'u', 'x')
+  LEFT JOIN pg_index AS x ON x.indexrelid = i.oid
+ WHERE con.oid = %s
+"""
+
+
+def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
+    """Say how a constraint is kept: dropped by name, added again from its definition."""
+    found = session.row(_CONSTRAINT, (item.address.objid,))
+    assert found is not None  # noqa: S101 - the impact was computed in this transaction
+    table, name = quoted(found["schema"], found["table"]), quoted(found["name"])
+    permits = {item.address: GONE} | {Address("pg_trigger", oid): GONE for oid in found["triggers"] or ()}
+    locks = {found["relation"]}
+    add = f"ALTER TABLE {table} ADD CONSTRAINT {name} {found['definition']}"
+    finish: tuple[str, ...] = ()
+    if found["type"] == "f":
+        locks.add(found["referenced"])
+        # A scan of a large table under the lock would make blocking grow with the data.
+        if found["validated"]:
+            add += " NOT VALID"
+            finish = (f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}",)
+    elif found["index_name"] is not None:
+        permits[Address("pg_class", found["index"])] = GONE
+    if found["type"] == "n":
+        permits[Address("pg_class", found["relation"], _column(session, item))] = frozenset({"attnotnull"})
+    return Keeping(
+        item,
+        remove=(f"ALTER TABLE {table} DROP CONSTRAINT {name}",),
+        restore=(add, *_index_options(found, table), *comment(session, item.address, f"CONSTRAINT {name} ON {table}")),
+        finish=finish,
+        locks=frozenset(locks),
+        permits=permits,
+        facts={"constraint": found["type"]},
+    )
+
+
+def _column(session: Session, item: Item) -> int:
+    number: int = session.value("SELECT conkey[1] FROM pg_constraint WHERE oid = %s", (item.address.objid,))
+    return number
+
+
+def _index_options(found: dict[str, object], table: str) -> tuple[str, ...]:
+    """Return what a constraint's index has beside its definition."""
+    if found["index_name"] is None:
+        return ()
+    index = str(found["index_name"])
+    statements = []
+    if found["options"]:
+        assert isinstance(found["options"], list)  # noqa: S101 - text[] in pg_class
+        statements.append(f"ALTER INDEX {quoted(str(found['schema']), index)} SET ({', '.join(found['options'])})")
+    if found["clustered"]:
+        statements.append(f"ALTER TABLE {table} CLUSTER ON {quoted(index)}")
+    if found["replica_identity"]:
+        statements.append(f"ALTER TABLE {table} REPLICA IDENTITY USING INDEX {quoted(index)}")
+    return tuple(statements)

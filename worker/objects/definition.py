@@ -1,0 +1,165 @@
+"""Objects that are only text: triggers, rules, policies, statistics, publication membership, defaults.
+
+Each is written down as the SQL that makes it again, then dropped: left on a moved table, a trigger or rule
+would go on running and hold the application's other objects fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from worker.objects.keeping import GONE, Address, Item, Keeping, literal, quoted
+from worker.objects.quarantine import Quarantine
+from worker.target import Row, Session
+
+#: How ALTER TABLE names the firing states of triggers and rules.
+_ENABLED = {"O": "", "D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
+
+_HOME = """
+SELECT n.nspname AS schema, c.relname AS table
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = %s
+"""
+
+
+def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
+    """Say how an object that is only text is kept."""
+    assert item.relation is not None  # noqa: S101 - impact gives text-only objects their table
+    home = session.row(_HOME, (item.relation,))
+    assert home is not None  # noqa: S101 - the impact was computed in this transaction
+    remove, restore, permits = _KINDS[item.address.catalog](session, item, quoted(home["schema"], home["table"]))
+    return Keeping(
+        item,
+        remove=(remove,),
+        restore=restore,
+        locks=frozenset({item.relation}),
+        permits={item.address: GONE, **permits},
+        facts={"touches": [[address.objid, address.subid] for address in permits]},
+    )
+
+
+def comment(session: Session, address: Address, subject: str) -> tuple[str, ...]:
+    """Return the statement that gives an object its comment again, if it has one.
+
+    Args:
+        session: In the target.
+        address: Where the object stands.
+        subject: As COMMENT ON names it: "INDEX public.i".
+    """
+    text = session.value(
+        "SELECT description FROM pg_description WHERE classoid = %s::regclass AND objoid = %s AND objsubid = %s",
+        (f"pg_catalog.{address.catalog}", address.objid, address.subid),
+    )
+    return () if text is None else (f"COMMENT ON {subject} IS {literal(text)}",)
+
+
+_Definition = tuple[str, tuple[str, ...], dict[Address, frozenset[str]]]
+
+
+def _trigger(session: Session, item: Item, table: str) -> _Definition:
+    found = _one(
+        session,
+        "SELECT tgname AS name, tgenabled::text AS enabled, pg_get_triggerdef(oid) AS definition"
+        " FROM pg_trigger WHERE oid = %s",
+        item,
+    )
+    name = quoted(found["name"])
+    enabled = _ENABLED[found["enabled"]]
+    state = (f"ALTER TABLE {table} {enabled} TRIGGER {name}",) if enabled else ()
+    restore = (found["definition"], *state, *comment(session, item.address, f"TRIGGER {name} ON {table}"))
+    return f"DROP TRIGGER {name} ON {table}", restore, {}
+
+
+def _rule(session: Session, item: Item, table: str) -> _Definition:
+    found = _one(
+        session,
+        "SELECT rulename AS name, ev_enabled::text AS enabled, pg_get_ruledef(oid) AS definition"
+        " FROM pg_rewrite WHERE oid = %s",
+        item,
+    )
+    name = quoted(found["name"])
+    enabled = _ENABLED[found["enabled"]]
+    state = (f"ALTER TABLE {table} {enabled} RULE {name}",) if enabled else ()
+    restore = (found["definition"], *state, *comment(session, item.address, f"RULE {name} ON {table}"))
+    return f"DROP RULE {name} ON {table}", restore, {}
+
+
+def _policy(session: Session, item: Item, table: str) -> _Definition:
+    found = _one(
+        session,
+        "SELECT polname AS name, polpermissive AS permissive, polcmd::text AS command,"
+        " pg_get_expr(polqual, polrelid) AS using, pg_get_expr(polwithcheck, polrelid) AS check,"
+        " ARRAY(SELECT CASE WHEN role = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(role)) END"
+        "         FROM unnest(polroles) AS role) AS roles FROM pg_policy WHERE oid = %s",
+        item,
+    )
+    name = quoted(found["name"])
+    command = {"r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE", "*": "ALL"}[found["command"]]
+    sql = f"CREATE POLICY {name} ON {table} AS {'PERMISSIVE' if found['permissive'] else 'RESTRICTIVE'}"
+    sql += f" FOR {command} TO {', '.join(found['roles'])}"
+    sql += f" USING ({found['using']})" if found["using"] is not None else ""
+    sql += f" WITH CHECK ({found['check']})" if found["check"] is not None else ""
+    return (
+        f"DROP POLICY {name} ON {table}",
+        (sql, *comment(session, item.address, f"POLICY {name} ON {table}")),
+        {},
+    )
+
+
+def _statistics(session: Session, item: Item, _table: str) -> _Definition:
+    found = _one(
+        session,
+        "SELECT n.nspname AS schema, stxname AS name, stxstattarget AS target,"
+        " pg_get_userbyid(stxowner) AS owner, pg_get_statisticsobjdef(s.oid) AS definition"
+        " FROM pg_statistic_ext AS s JOIN pg_namespace AS n ON n.oid = stxnamespace WHERE s.oid = %s",
+        item,
+    )
+    name = quoted(found["schema"], found["name"])
+    restore = [found["definition"], f"ALTER STATISTICS {name} OWNER TO {quoted(found['owner'])}"]
+    if found["target"] is not None and found["target"] >= 0:
+        restore.append(f"ALTER STATISTICS {name} SET STATISTICS {found['target']}")
+    return f"DROP STATISTICS {name}", (*restore, *comment(session, item.address, f"STATISTICS {name}")), {}
+
+
+def _publication_membership(session: Session, item: Item, table: str) -> _Definition:
+    found = _one(
+        session,
+        "SELECT p.pubname AS name, pg_get_expr(r.prqual, r.prrelid) AS filter,"
+        " (SELECT array_agg(quote_ident(a.attname) ORDER BY a.attnum) FROM pg_attribute AS a"
+        "   WHERE a.attrelid = r.prrelid AND a.attnum = ANY (r.prattrs)) AS columns"
+        " FROM pg_publication_rel AS r JOIN pg_publication AS p ON p.oid = r.prpubid WHERE r.oid = %s",
+        item,
+    )
+    name = quoted(found["name"])
+    member = table + (f" ({', '.join(found['columns'])})" if found["columns"] else "")
+    member += f" WHERE ({found['filter']})" if found["filter"] is not None else ""
+    return f"ALTER PUBLICATION {name} DROP TABLE {table}", (f"ALTER PUBLICATION {name} ADD TABLE {member}",), {}
+
+
+def _default(session: Session, item: Item, table: str) -> _Definition:
+    found = _one(
+        session,
+        "SELECT a.attname AS name, a.attnum AS number, pg_get_expr(d.adbin, d.adrelid) AS expression"
+        " FROM pg_attrdef AS d JOIN pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum"
+        " WHERE d.oid = %s",
+        item,
+    )
+    column = f"ALTER TABLE {table} ALTER COLUMN {quoted(found['name'])}"
+    assert item.relation is not None  # noqa: S101 - a default belongs to a table
+    permits = {Address("pg_class", item.relation, found["number"]): frozenset({"atthasdef"})}
+    return f"{column} DROP DEFAULT", (f"{column} SET DEFAULT {found['expression']}",), permits
+
+
+_KINDS: dict[str, Callable[[Session, Item, str], _Definition]] = {
+    "pg_trigger": _trigger,
+    "pg_rewrite": _rule,
+    "pg_policy": _policy,
+    "pg_statistic_ext": _statistics,
+    "pg_publication_rel": _publication_membership,
+    "pg_attrdef": _default,
+}
+
+
+def _one(session: Session, sql: str, item: Item) -> Row:
+    found = session.row(sql, (item.address.objid,))
+    assert found is not None  # noqa: S101 - the impact was computed in this transaction
+    return found

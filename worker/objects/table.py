@@ -1,0 +1,56 @@
+"""Tables move into quarantine whole: rows, indexes, constraints and owned sequences go along, uncopied."""
+
+from __future__ import annotations
+
+from ledger.model import Json
+from worker.objects.keeping import Address, Item, Keeping, Permits, quoted
+from worker.objects.quarantine import Quarantine
+from worker.target import Session
+
+_RELATIONS = """
+SELECT c.oid::bigint, c.relname AS name, n.nspname AS schema
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.oid = %(table)s
+    OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = %(table)s)
+    OR c.oid IN (SELECT objid FROM pg_depend
+                  WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass
+                    AND refobjid = %(table)s AND deptype IN ('a', 'i')
+                    AND objid IN (SELECT seqrelid FROM pg_sequence))
+ ORDER BY c.oid
+"""
+
+_TYPES = """
+SELECT oid::bigint FROM pg_type WHERE typrelid = ANY (%(relations)s::oid[])
+UNION ALL
+SELECT typarray::bigint FROM pg_type WHERE typrelid = ANY (%(relations)s::oid[]) AND typarray <> 0
+"""
+
+
+def keep(session: Session, item: Item, quarantine: Quarantine) -> Keeping:
+    """Say how a table is kept: by `ALTER TABLE … SET SCHEMA`, which neither copies nor scans."""
+    relations = session.rows(_RELATIONS, {"table": item.address.objid})
+    own = next(relation for relation in relations if relation["oid"] == item.address.objid)
+    schema, name = own["schema"], own["name"]
+    inside = quarantine.of(schema)
+    free: list[Json] = [quoted(relation["schema"], relation["name"]) for relation in relations]
+    return Keeping(
+        item,
+        remove=(f"ALTER TABLE {quoted(schema, name)} SET SCHEMA {quoted(inside)}",),
+        restore=(f"ALTER TABLE {quoted(inside, name)} SET SCHEMA {quoted(schema)}",),
+        locks=frozenset({item.address.objid}),
+        permits=moved(session, item.address.objid),
+        quarantine=inside,
+        relation=name,
+        facts={"schema": schema, "name": name, "must_be_free": free},
+    )
+
+
+def moved(session: Session, table: int) -> Permits:
+    """Return the catalog rows that SET SCHEMA of a table changes."""
+    relations = [relation["oid"] for relation in session.rows(_RELATIONS, {"table": table})]
+    permits = {Address("pg_class", oid): frozenset({"relnamespace"}) for oid in relations}
+    for row in session.rows(_TYPES, {"relations": relations}):
+        permits[Address("pg_type", row["oid"])] = frozenset({"typnamespace"})
+    for row in session.rows("SELECT oid::bigint FROM pg_constraint WHERE conrelid = %s", (table,)):
+        permits[Address("pg_constraint", row["oid"])] = frozenset({"connamespace"})
+    return permits

@@ -1,0 +1,66 @@
+"""From the impact to exact statements, in the order in which they can be run and, reversed, undone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+
+from worker.objects import column, constraint, definition, index, table, type
+from worker.objects.keeping import Action, Item, Keeping
+from worker.objects.quarantine import Quarantine
+from worker.plan.impact import Impact
+from worker.target import Session
+
+#: What goes first: whatever hangs on something else. Recovery runs the other way round.
+_ORDER = (
+    "pg_publication_rel",
+    "pg_trigger",
+    "pg_rewrite",
+    "pg_policy",
+    "foreign key",
+    "pg_statistic_ext",
+    "index",
+    "constraint",
+    "not null",
+    "pg_attrdef",
+    "column",
+    "table",
+    "pg_type",
+)
+
+_KEEP: dict[str, Callable[[Session, Item, Quarantine], Keeping]] = {
+    "table": table.keep,
+    "index": index.keep,
+    "pg_type": type.keep,
+    "pg_constraint": constraint.keep,
+}
+
+
+def compile_plan(session: Session, impact: Impact, quarantine: Quarantine) -> tuple[Keeping, ...]:
+    """Say how every object of the impact is kept, in the order of removal.
+
+    Args:
+        session: In the transaction that computed the impact.
+        impact: What the plan reaches.
+        quarantine: Names the schemas that will be needed.
+    """
+    keepings: list[Keeping] = []
+    columns: dict[int, list[Item]] = defaultdict(list)
+    for item in impact.with_action(Action.MOVED, Action.DEFINED):
+        keep = _KEEP.get(item.kind) or _KEEP.get(item.address.catalog) or definition.keep
+        keepings.append(keep(session, item, quarantine))
+    for item in impact.with_action(Action.COPIED):
+        columns[item.address.objid].append(item)
+    for items in columns.values():
+        keepings.extend(column.keep(session, items, quarantine))
+    return tuple(sorted(keepings, key=_rank))
+
+
+def _rank(keeping: Keeping) -> int:
+    item = keeping.item
+    kind = item.address.catalog
+    if kind == "pg_constraint":
+        kind = {"f": "foreign key", "n": "not null"}.get(str(keeping.facts["constraint"]), "constraint")
+    elif kind == "pg_class":
+        kind = "column" if item.address.subid else item.kind
+    return _ORDER.index(kind)

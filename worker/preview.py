@@ -1,0 +1,72 @@
+"""A dry run: what a rollback would do, found by the very code that would do it, in a transaction that reads only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from ledger.errors import PlanRefused, Refused
+from ledger.model import Command, Kind
+from ledger.settings import TargetSettings
+from worker.commands.rollback import Rollback
+from worker.fence import Holder
+from worker.plan import source
+from worker.target import Session
+from worker.work import Work
+
+#: Stands for a command that was never given; run 0 does not exist either.
+_NOBODY = UUID(int=0)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a run would be refused as things stand."""
+
+    code: str
+    message: str
+    line: int | None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What `stepback plan` shows."""
+
+    migration: str
+    plan_sha256: str | None
+    #: None where it would be refused.
+    work: Work | None
+    refusals: tuple[Refusal, ...]
+
+
+def preview(session: Session, target: TargetSettings, name: str, migration: str) -> Preview:
+    """Say what a rollback would do; changes nothing.
+
+    Args:
+        session: In the target.
+        target: Its settings.
+        name: Its configured name.
+        migration: What would be rolled back.
+
+    Raises:
+        UnknownMigration: There is no such plan.
+        TargetUnreachable: The target does not answer.
+    """
+    session.begin(read_only=True)
+    try:
+        plan_sha256 = None
+        try:
+            plan_sha256 = source.find(session, target.plans, migration).sha256
+            work = Rollback(_nobody_asks(name, migration), Holder(_NOBODY, 0, 0), target).prepare(session)
+        except Refused as error:
+            if error.code == "unknown_migration":
+                raise
+            line = error.line if isinstance(error, PlanRefused) else None
+            return Preview(migration, plan_sha256, None, (Refusal(error.code, error.message, line),))
+        return Preview(migration, plan_sha256, work, ())
+    finally:
+        session.rollback()
+
+
+def _nobody_asks(target: str, migration: str) -> Command:
+    return Command(_NOBODY, Kind.ROLLBACK, target, migration, None, None, "", "", datetime.max.replace(tzinfo=UTC))

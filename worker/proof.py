@@ -1,0 +1,285 @@
+"""The preservation proof: before COMMIT, everything that disappeared or changed must be explained.
+
+A second session, the witness, looks at the catalogs through the snapshot of the moment before the changes.
+The server marks every row that somebody deletes or replaces with the number of that transaction (`xmax`), and
+the witness still sees those rows: so it reads exactly what is about to be lost, without an image being taken
+beforehand, and the marks tell our changes from those of others.
+Source: PostgreSQL documentation, "System Columns" and "Snapshot Synchronization Functions".
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ledger.errors import WouldLoseData
+from worker.objects.keeping import GONE, Address, Permits
+from worker.target import Row, Session
+
+#: How a row of each catalog is identified, and which object it belongs to: columns for the key, and the
+#: catalog, objid and subid columns of the object. An own change in a catalog that is not here is refused.
+_CATALOGS: Mapping[str, tuple[tuple[str, ...], tuple[str, str, str | None]]] = {
+    "pg_attrdef": (("oid",), ("pg_attrdef", "oid", None)),
+    "pg_attribute": (("attrelid", "attnum"), ("pg_class", "attrelid", "attnum")),
+    "pg_class": (("oid",), ("pg_class", "oid", None)),
+    "pg_constraint": (("oid",), ("pg_constraint", "oid", None)),
+    "pg_enum": (("oid",), ("pg_type", "enumtypid", None)),
+    "pg_index": (("indexrelid",), ("pg_class", "indexrelid", None)),
+    "pg_inherits": (("inhrelid", "inhparent"), ("pg_class", "inhrelid", None)),
+    "pg_namespace": (("oid",), ("pg_namespace", "oid", None)),
+    "pg_policy": (("oid",), ("pg_policy", "oid", None)),
+    "pg_proc": (("oid",), ("pg_proc", "oid", None)),
+    "pg_publication_rel": (("oid",), ("pg_publication_rel", "oid", None)),
+    "pg_rewrite": (("oid",), ("pg_rewrite", "oid", None)),
+    "pg_sequence": (("seqrelid",), ("pg_class", "seqrelid", None)),
+    "pg_statistic_ext": (("oid",), ("pg_statistic_ext", "oid", None)),
+    "pg_trigger": (("oid",), ("pg_trigger", "oid", None)),
+    "pg_type": (("oid",), ("pg_type", "oid", None)),
+}
+
+#: Catalogs that say something about another object: its class, OID and column are in these columns.
+_ABOUT: Mapping[str, tuple[str, str, str]] = {
+    "pg_depend": ("classid", "objid", "objsubid"),
+    "pg_shdepend": ("classid", "objid", "objsubid"),
+    "pg_description": ("classoid", "objoid", "objsubid"),
+    "pg_seclabel": ("classoid", "objoid", "objsubid"),
+}
+
+#: Derived from data, made again by ANALYZE: losing it loses nothing.
+_DERIVED = frozenset({"pg_statistic", "pg_statistic_ext_data"})
+
+#: Columns that the server keeps as hints or counts of what stands in other rows.
+_HOUSEKEEPING = frozenset(
+    {
+        "relpages",
+        "reltuples",
+        "relallvisible",
+        "relallfrozen",
+        "relhasindex",
+        "relhasrules",
+        "relhastriggers",
+        "relhassubclass",
+        "relchecks",
+        "relnatts",
+        "relfrozenxid",
+        "relminmxid",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A catalog row that is gone or changed."""
+
+    catalog: str
+    address: Address | None
+    #: "gone", or the columns that changed.
+    changed: frozenset[str]
+    #: For pg_depend: what the row pointed to.
+    pointed_to_schema: bool
+    label: str
+
+
+class Witness:
+    """A second session that keeps seeing the catalogs as they were."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._readable: tuple[str, ...] = ()
+
+    def take_stand(self, apply: Session) -> None:
+        """Share the snapshot of this moment.
+
+        Args:
+            apply: The session that is about to change things, inside its transaction, locks held.
+        """
+        snapshot = apply.value("SELECT pg_export_snapshot()")
+        # It holds no lock and waits while statements run: ended by the server only if the worker is long gone.
+        self._session.execute("SET idle_in_transaction_session_timeout = '1h'")
+        self._session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        self._session.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+        self._readable = tuple(row["name"] for row in self._session.rows(_READABLE))
+        #: Row counters of this session so far, which include earlier work.
+        self._updated = _user_counters(apply)
+        self._unreadable = _unreadable_counters(apply, self._readable)
+
+    def stand_down(self) -> None:
+        """Let the snapshot go."""
+        self._session.rollback()
+
+    def losses(self, apply: Session) -> list[Loss]:
+        """Return every catalog row that the transaction of `apply` removed or changed."""
+        marked: dict[str, list[Row]] = defaultdict(list)
+        union = " UNION ALL ".join(
+            f"SELECT '{name}' AS catalog, ctid::text, xmin::text, xmax::text, to_jsonb(c) AS was"
+            f" FROM pg_catalog.{name} AS c WHERE xmax <> 0"
+            for name in self._readable
+        )
+        for row in self._session.rows(union):
+            marked[row["catalog"]].append(row)
+        losses: list[Loss] = []
+        for catalog, rows in sorted(marked.items()):
+            gone = _ours(apply, _no_longer_visible(apply, catalog, rows))
+            losses.extend(self._compare(apply, catalog, gone))
+        return losses
+
+    def _compare(self, apply: Session, catalog: str, gone: Sequence[Row]) -> Iterable[Loss]:
+        if not gone:
+            return
+        if catalog in _ABOUT:
+            for row in gone:
+                yield self._about(catalog, row["was"])
+            return
+        if catalog not in _CATALOGS:
+            yield Loss(catalog, None, GONE, pointed_to_schema=False, label=f"{len(gone)} row(s) of {catalog}")
+            return
+        key, (owner, objid, subid) = _CATALOGS[catalog]
+        now = _now(apply, catalog, key, gone)
+        for row in gone:
+            was = row["was"]
+            address = Address(owner, int(was[objid]), int(was[subid]) if subid else 0)
+            is_now = now.get(tuple(was[column] for column in key))
+            changed = _difference(was, is_now) if is_now is not None else GONE
+            if changed:
+                yield Loss(catalog, address, changed, pointed_to_schema=False, label=self._label(address))
+
+    def _about(self, catalog: str, was: Mapping[str, Any]) -> Loss:
+        classid, objid, subid = _ABOUT[catalog]
+        owner = self._session.value("SELECT relname FROM pg_class WHERE oid = %s", (int(was[classid]),))
+        address = Address(owner, int(was[objid]), int(was[subid]))
+        to_schema = catalog == "pg_depend" and int(was["refclassid"]) == _PG_NAMESPACE
+        return Loss(catalog, address, GONE, pointed_to_schema=to_schema, label=self._label(address))
+
+    def _label(self, address: Address) -> str:
+        # The witness still sees the object under its old name.
+        told = self._session.row(
+            "SELECT coalesce(type || ' ' || identity, %s) AS label FROM pg_identify_object(%s::regclass, %s, %s)",
+            (f"{address.catalog} {address.objid}", f"pg_catalog.{address.catalog}", address.objid, address.subid),
+        )
+        return str(told["label"]) if told else f"{address.catalog} {address.objid}"
+
+    def counted(self, apply: Session) -> tuple[dict[str, int], dict[str, int]]:
+        """Return rows updated or deleted since `take_stand`: per table of the application, per unreadable catalog."""
+        users = _since(self._updated, _user_counters(apply))
+        catalogs = _since(self._unreadable, _unreadable_counters(apply, self._readable))
+        return users, catalogs
+
+
+#: OID of pg_namespace, fixed in every server.
+_PG_NAMESPACE = 2615
+
+_READABLE = """
+SELECT relname::text AS name FROM pg_class
+ WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND has_table_privilege(oid, 'SELECT')
+ ORDER BY relname
+"""
+
+
+def prove(apply: Session, witness: Witness, permits: Permits, writes: frozenset[int]) -> int:
+    """Prove that nothing is lost which is not preserved; return how many catalog rows were explained.
+
+    Args:
+        apply: The session of the transaction, after its last change.
+        witness: Who took stand before its first.
+        permits: What the changes explain.
+        writes: Tables of the application whose rows the run may write.
+
+    Raises:
+        WouldLoseData: Names each object that is not explained.
+    """
+    losses = witness.losses(apply)
+    unexplained = sorted({f"{loss.label} ({_words(loss)})" for loss in losses if not _explained(loss, permits)})
+    users, catalogs = witness.counted(apply)
+    allowed = {str(oid) for oid in writes}
+    for relation, count in sorted(users.items()):
+        if relation not in allowed:
+            label = apply.value("SELECT %s::oid::regclass::text", (relation,))
+            unexplained.append(f"{count} row(s) of {label}")
+    unexplained.extend(f"{count} row(s) of {name}" for name, count in sorted(catalogs.items()))
+    if unexplained:
+        raise WouldLoseData("not preserved: " + "; ".join(unexplained))
+    return len(losses)
+
+
+def _explained(loss: Loss, permits: Permits) -> bool:
+    if loss.address is None:
+        return False
+    whole = permits.get(Address(loss.address.catalog, loss.address.objid), frozenset())
+    allowed = whole if whole >= GONE else permits.get(loss.address, frozenset()) | whole
+    if allowed >= GONE:
+        return True
+    if loss.pointed_to_schema:
+        return bool(allowed & {"relnamespace", "typnamespace"})
+    return loss.changed != GONE and loss.changed <= allowed | _HOUSEKEEPING
+
+
+def _words(loss: Loss) -> str:
+    return f"gone from {loss.catalog}" if loss.changed == GONE else "changed: " + ", ".join(sorted(loss.changed))
+
+
+def _no_longer_visible(apply: Session, catalog: str, rows: Sequence[Row]) -> list[Row]:
+    seen = {
+        (row["ctid"], row["xmin"])
+        for row in apply.rows(
+            f"SELECT ctid::text, xmin::text FROM pg_catalog.{catalog} WHERE ctid = ANY (%s::tid[])",  # noqa: S608 - a name from pg_class
+            ([row["ctid"] for row in rows],),
+        )
+    }
+    return [row for row in rows if (row["ctid"], row["xmin"]) not in seen]
+
+
+def _ours(apply: Session, rows: Sequence[Row]) -> list[Row]:
+    """Keep the rows that our own transaction took away, subtransactions included.
+
+    A row that we cannot see any more was taken by us, whose transaction is in progress, or by somebody who has
+    committed since. xmax has 32 bits of a transaction number: the nearest to our own is meant.
+    """
+    if not rows:
+        return []
+    told = apply.rows(
+        "SELECT mark, pg_xact_status((own + ((mark::bigint - own %% 4294967296 + 6442450944) %% 4294967296 - 2147483648)"
+        ")::text::xid8) AS status FROM unnest(%s::text[]) AS mark,"
+        " (SELECT pg_current_xact_id()::text::bigint AS own) AS self",
+        (sorted({row["xmax"] for row in rows}),),
+    )
+    others = {row["mark"] for row in told if row["status"] in ("committed", "aborted")}
+    return [row for row in rows if row["xmax"] not in others]
+
+
+def _now(apply: Session, catalog: str, key: Sequence[str], gone: Sequence[Row]) -> dict[tuple[Any, ...], dict[str, Any]]:
+    first = key[0]
+    found = apply.rows(
+        f"SELECT to_jsonb(c) AS is_now FROM pg_catalog.{catalog} AS c WHERE {first} = ANY (%s::oid[])",  # noqa: S608 - names from the table above
+        ([int(row["was"][first]) for row in gone],),
+    )
+    return {tuple(row["is_now"][column] for column in key): row["is_now"] for row in found}
+
+
+def _difference(was: Mapping[str, Any], is_now: Mapping[str, Any]) -> frozenset[str]:
+    if is_now.get("attisdropped") and not was.get("attisdropped"):
+        return GONE
+    return frozenset(column for column in was if was[column] != is_now.get(column)) - _HOUSEKEEPING
+
+
+def _user_counters(apply: Session) -> dict[str, int]:
+    found = apply.rows(
+        "SELECT relid::text, n_tup_upd + n_tup_del AS count FROM pg_stat_xact_user_tables"
+        " WHERE n_tup_upd + n_tup_del > 0 AND NOT starts_with(schemaname::text, 'emergency_backup')"
+        " AND relid <> coalesce(to_regclass('public.migration_rollbacks'), 0::oid)"
+    )
+    return {row["relid"]: row["count"] for row in found}
+
+
+def _unreadable_counters(apply: Session, readable: Sequence[str]) -> dict[str, int]:
+    found = apply.rows(
+        "SELECT relname::text AS name, n_tup_upd + n_tup_del AS count FROM pg_stat_xact_sys_tables"
+        " WHERE n_tup_upd + n_tup_del > 0 AND schemaname = 'pg_catalog' AND NOT relname = ANY (%s)",
+        ([*readable, *_DERIVED],),
+    )
+    return {row["name"]: row["count"] for row in found}
+
+
+def _since(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    return {name: count - before.get(name, 0) for name, count in after.items() if count > before.get(name, 0)}

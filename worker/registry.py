@@ -1,0 +1,154 @@
+"""The rows in the target that readers look at: the registry's status, and what is preserved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ledger.model import Kind, Preserved
+from ledger.runs import Claim
+from worker import fingerprint
+from worker.fence import Holder
+from worker.objects.keeping import Address, Keeping, quoted
+from worker.target import Row, Session
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A row of preserved_objects, as recovery reads it."""
+
+    id: int
+    ordinal: int
+    kind: str
+    name: str
+    how: str
+    quarantine: str | None
+    relation: str | None
+    address: Address
+    #: locks ([[name, mode]]), restore, finish, facts.
+    definition: dict[str, Any]
+
+
+def set_status(session: Session, registry_id: int | None, status: str, notes: str, run: int) -> None:
+    """Change the status of a registry row; nothing to do where a plan has no row."""
+    session.execute(
+        "UPDATE public.migration_rollbacks SET rollback_status = %(status)s::text, rollback_notes = %(notes)s, run = %(run)s,"
+        " rollback_applied_at = CASE WHEN %(status)s::text = 'recovered' THEN rollback_applied_at ELSE LOCALTIMESTAMP END"
+        " WHERE id = %(id)s",
+        {"id": registry_id, "status": status, "notes": notes, "run": run},
+    )
+
+
+def leave_in_progress(session: Session, claim: Claim, notes: str) -> bool:
+    """Let the registry row stop saying in_progress, if this run made it say so.
+
+    A rollback that did not work out is `failed`; one whose recovery did not work out is `completed` still.
+
+    Returns:
+        Whether it said so.
+    """
+    status = "failed" if claim.command.kind is Kind.ROLLBACK else "completed"
+    return 0 < session.execute(
+        "UPDATE public.migration_rollbacks SET rollback_status = %s, rollback_notes = %s"
+        " WHERE run = %s AND rollback_status = 'in_progress'",
+        (status, notes, claim.run),
+    )
+
+
+def ensure_row(session: Session, migration: str, rollback_sql: str, plan_sha256: str) -> int:
+    """Return the registry row for a folder plan that nobody registered, made now."""
+    made: int = session.value(
+        "INSERT INTO public.migration_rollbacks (migration_name, rollback_sql, plan_sha256) VALUES (%s, %s, %s)"
+        " RETURNING id",
+        (migration, rollback_sql, plan_sha256),
+    )
+    return made
+
+
+def preserve(session: Session, holder: Holder, keepings: Sequence[Keeping], locks: Sequence[Sequence[list[str]]]) -> None:
+    """Write down what is kept and how it comes back, in the order of removal."""
+    for ordinal, (keeping, names) in enumerate(zip(keepings, locks, strict=True), start=1):
+        definition = {
+            "locks": list(names),
+            "restore": list(keeping.restore),
+            "finish": list(keeping.finish),
+            "facts": dict(keeping.facts),
+            "because": keeping.item.because,
+        }
+        session.execute(
+            "INSERT INTO emergency_backup.preserved_objects (installation, run, ordinal, kind, name, how, quarantine,"
+            " relation, catalog, objid, objsubid, definition, bytes)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s)",
+            (
+                holder.installation,
+                holder.run,
+                ordinal,
+                keeping.item.kind,
+                keeping.item.name,
+                keeping.item.action.value,
+                keeping.quarantine,
+                keeping.relation,
+                keeping.item.address.catalog,
+                keeping.item.address.objid,
+                keeping.item.address.subid,
+                json.dumps(definition),
+                keeping.item.bytes,
+            ),
+        )
+
+
+def kept_by(session: Session, holder: Holder, run: int) -> list[Kept]:
+    """Return what a run keeps and nobody has brought back, in the order of removal."""
+    found = session.rows(
+        "SELECT id, ordinal, kind, name, how, quarantine, relation, catalog, objid::bigint, objsubid, definition"
+        " FROM emergency_backup.preserved_objects WHERE installation = %s AND run = %s AND recovered_by IS NULL"
+        " ORDER BY ordinal",
+        (holder.installation, run),
+    )
+    return [_kept(row) for row in found]
+
+
+def _kept(row: Row) -> Kept:
+    address = Address(row["catalog"], row["objid"], row["objsubid"])
+    return Kept(
+        row["id"],
+        row["ordinal"],
+        row["kind"],
+        row["name"],
+        row["how"],
+        row["quarantine"],
+        row["relation"],
+        address,
+        row["definition"],
+    )
+
+
+def count(session: Session, holder: Holder, quarantine: str, relation: str) -> None:
+    """Take rows, bytes and checksum of a table in quarantine, where nobody writes any more."""
+    total = fingerprint.of_table(session, quoted(quarantine, relation))
+    session.execute(
+        "UPDATE emergency_backup.preserved_objects SET rows = %s, checksum = %s,"
+        " bytes = pg_total_relation_size(to_regclass(%s))"
+        " WHERE installation = %s AND run = %s AND quarantine = %s AND relation = %s",
+        (
+            total.rows,
+            total.checksum,
+            quoted(quarantine, relation),
+            holder.installation,
+            holder.run,
+            quarantine,
+            relation,
+        ),
+    )
+
+
+def preserved(session: Session, holder: Holder) -> list[Preserved]:
+    """Return what a run keeps, for the ledger."""
+    found = session.rows(
+        "SELECT kind, name, how, rows, bytes, quarantine FROM emergency_backup.preserved_objects"
+        " WHERE installation = %s AND run = %s ORDER BY ordinal",
+        (holder.installation, holder.run),
+    )
+    return [Preserved(**row) for row in found]

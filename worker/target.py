@@ -1,0 +1,319 @@
+"""The session in a target: time limits, identity, blockers, and SQLSTATE turned into our errors.
+
+Nobody else in the worker catches the driver's errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import errors as pg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
+from psycopg.rows import dict_row
+
+from ledger.errors import (
+    LockNotAvailable,
+    NotPossible,
+    OutcomeUnknown,
+    StatementFailed,
+    StepbackError,
+    TargetUnreachable,
+)
+
+#: Ends a transaction whose client stopped talking while it holds locks; readers wait no longer than this.
+IDLE_IN_TRANSACTION_MS = 2000
+#: Oldest server that the catalog queries are written for.
+OLDEST_SERVER = 150000
+
+#: Settings of every session. Text output of values must not depend on how a role or database is configured,
+#: since checksums are taken over it; row_security = off turns rows hidden by a policy into an error.
+_SESSION: Mapping[str, str] = {
+    "client_encoding": "UTF8",
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "row_security": "off",
+    "synchronous_commit": "on",
+    "client_connection_check_interval": "1000",
+    "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+}
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which database this really is, whatever name leads to it."""
+
+    system_identifier: str
+    database_oid: int
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """A session that holds a lock which somebody waits for. Never its query, which may hold values."""
+
+    pid: int
+    user: str | None
+    application: str | None
+    mode: str
+
+    def __str__(self) -> str:
+        """Return it as an operator reads it."""
+        return f"pid {self.pid} ({self.user or 'unknown'}, {self.application or 'no application name'}, {self.mode})"
+
+
+class Session:
+    """One direct connection to a target, outside any transaction unless `begin` was called."""
+
+    def __init__(self, connection: psycopg.Connection[Row], schemas: Sequence[str]) -> None:
+        self._connection = connection
+        #: The search_path that the target gives to this role, as existing schemas; names in plans are resolved with it.
+        self.schemas = tuple(schemas)
+
+    @property
+    def server_version(self) -> int:
+        """Server version as a number, 180004 for 18.4."""
+        return self._connection.info.server_version
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server's end."""
+        return self._connection.info.backend_pid
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open and healthy."""
+        return self._connection.info.transaction_status is TransactionStatus.INTRANS
+
+    def execute(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> int:
+        """Run one statement and return its row count (-1 where it has none).
+
+        Args:
+            statement: Without parameters it goes to the server as it is: `%` and `:x` mean nothing.
+            parameters: Values only.
+        """
+        with translated():
+            return self._connection.execute(_text(statement, parameters), parameters).rowcount
+
+    def rows(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[Row]:
+        """Run a query and return its rows as dicts."""
+        with translated():
+            return self._connection.execute(_text(query, parameters), parameters).fetchall()
+
+    def row(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Row | None:
+        """Run a query and return its first row, or None."""
+        found = self.rows(query, parameters)
+        return found[0] if found else None
+
+    def value(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - a column of any type
+        """Run a query and return the first column of its first row, or None."""
+        found = self.row(query, parameters)
+        return None if found is None else next(iter(found.values()))
+
+    def begin(self, *, read_only: bool = False) -> None:
+        """Open a transaction."""
+        self.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED READ {'ONLY' if read_only else 'WRITE'}")
+
+    def commit(self) -> None:
+        """Commit.
+
+        Raises:
+            OutcomeUnknown: The connection broke on the way; the server may or may not have committed.
+        """
+        try:
+            self._connection.execute(b"COMMIT")
+        except psycopg.OperationalError as error:
+            if not self._connection.closed and error.sqlstate is not None:
+                raise translate(error) from error
+            raise OutcomeUnknown("the connection broke during COMMIT; the marker in the target decides") from error
+        except psycopg.Error as error:
+            raise translate(error) from error
+
+    def rollback(self) -> None:
+        """Take the transaction back; a broken connection has done so already."""
+        if not self._connection.closed and self._connection.info.transaction_status is not TransactionStatus.IDLE:
+            with translated():
+                self._connection.execute(b"ROLLBACK")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Run the block in one short transaction; the first error is the one that is raised."""
+        self.begin()
+        try:
+            yield
+        except BaseException as first:
+            self._rollback_after(first)
+            raise
+        self.commit()
+
+    def _rollback_after(self, first: BaseException) -> None:
+        try:
+            self.rollback()
+        except StepbackError as second:
+            first.add_note(f"and taking it back failed too: {second}")
+
+    @contextmanager
+    def taken_back(self) -> Iterator[None]:
+        """Run the block inside a savepoint that is always rolled back."""
+        self.execute("SAVEPOINT stepback_look")
+        try:
+            yield
+        finally:
+            self.execute("ROLLBACK TO SAVEPOINT stepback_look")
+            self.execute("RELEASE SAVEPOINT stepback_look")
+
+    @contextmanager
+    def names_of_plan(self) -> Iterator[None]:
+        """Run the block, inside a transaction, with the search_path that names in plans are resolved with."""
+        path = ", ".join(sql.Identifier(schema).as_string() for schema in self.schemas)
+        self.rows("SELECT set_config('search_path', %s, true)", (path,))
+        yield
+        self.rows("SELECT set_config('search_path', 'pg_catalog, pg_temp', true)")
+
+    def limit(self, *, lock_timeout_ms: int, statement_timeout_ms: int) -> None:
+        """Bound every later statement of this session."""
+        self.rows(
+            "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false)",
+            (str(lock_timeout_ms), str(statement_timeout_ms)),
+        )
+
+    def identity(self) -> Identity:
+        """Ask the server which database this is."""
+        found = self.row(
+            "SELECT (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS system_identifier,"
+            " oid::bigint AS database_oid FROM pg_catalog.pg_database WHERE datname = current_database()"
+        )
+        assert found is not None  # noqa: S101 - the current database always exists
+        return Identity(found["system_identifier"], found["database_oid"])
+
+    def blockers(self, relation: int) -> tuple[Blocker, ...]:
+        """Name the sessions that hold a lock on a relation.
+
+        Args:
+            relation: OID in pg_class.
+        """
+        found = self.rows(
+            "SELECT DISTINCT ON (held.pid) held.pid, active.usename, active.application_name, held.mode"
+            " FROM pg_catalog.pg_locks AS held LEFT JOIN pg_catalog.pg_stat_activity AS active USING (pid)"
+            " WHERE held.locktype = 'relation' AND held.relation = %s AND held.granted AND held.pid <> pg_backend_pid()"
+            " AND held.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"
+            " ORDER BY held.pid, held.mode",
+            (relation,),
+        )
+        return tuple(Blocker(r["pid"], r["usename"], r["application_name"] or None, r["mode"]) for r in found)
+
+    def close(self) -> None:
+        """Hang up; an open transaction is taken back by the server."""
+        self._connection.close()
+
+
+def connect(dsn: str, application: str) -> Session:
+    """Open a direct session to a target.
+
+    Args:
+        dsn: Connection URL. Never logged, never part of an error.
+        application: Shown as application_name, so that a DBA knows whom to ask.
+
+    Raises:
+        TargetUnreachable: No answer within five seconds, or the server sent us away.
+        NotPossible: It answers, but is a standby, a connection pooler, or older than 15.
+    """
+    try:
+        connection = psycopg.connect(_conninfo(dsn, application), autocommit=True, row_factory=dict_row)
+    except psycopg.Error as error:
+        raise TargetUnreachable(f"the target cannot be reached: {_reason(error)}") from error
+    try:
+        with translated():
+            return _prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _conninfo(dsn: str, application: str) -> str:
+    try:
+        return make_conninfo(
+            dsn,
+            application_name=application,
+            connect_timeout=5,
+            keepalives=1,
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+        )
+    except psycopg.ProgrammingError:
+        # The driver's message repeats parts of the URL, password included.
+        raise TargetUnreachable("the target's url is not a valid PostgreSQL connection URL") from None
+
+
+def _prepare(connection: psycopg.Connection[Row]) -> Session:
+    if connection.info.server_version < OLDEST_SERVER:
+        raise NotPossible("the target runs a PostgreSQL older than 15")
+    told = connection.execute("SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS standby").fetchone()
+    assert told is not None  # noqa: S101 - a SELECT without FROM always has a row
+    if told["standby"]:
+        raise NotPossible("the target is a standby; give the primary's address")
+    if told["pid"] != connection.info.backend_pid:
+        raise NotPossible("the target's url leads to a connection pooler; give the server's own address")
+    path = connection.execute("SELECT current_schemas(false)::text[] AS schemas").fetchone()
+    assert path is not None  # noqa: S101 - as above
+    settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
+    connection.execute(f"SELECT {settings}, set_config('search_path', 'pg_catalog, pg_temp', false)")
+    return Session(connection, path["schemas"])
+
+
+def _text(statement: str, parameters: object) -> Any:  # noqa: ANN401 - str or bytes, as the driver wants a literal
+    """Return a statement as the driver takes it: bytes are sent as they are."""
+    return statement.encode() if parameters is None else statement
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the driver's errors into ours, once."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if error.sqlstate is None and not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            # The driver's own complaint about a call: a mistake of ours, not an answer of the server.
+            raise
+        raise translate(error) from error
+
+
+def translate(error: psycopg.Error) -> StepbackError:
+    """Return our error for one of the driver's, by SQLSTATE.
+
+    The message keeps the server's primary line only: DETAIL and CONTEXT may hold row values.
+    Source: PostgreSQL documentation, appendix A, Error Codes.
+    """
+    match error:
+        case pg.LockNotAvailable() | pg.DeadlockDetected():
+            return LockNotAvailable("a lock was not granted in time")
+        case pg.QueryCanceled():
+            return StatementFailed("a statement ran longer than statement_timeout and was cancelled by the server")
+        case pg.InsufficientPrivilege():
+            return NotPossible(f"the worker's role lacks a privilege: {_reason(error)}")
+    lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    if lost and (error.sqlstate is None or error.sqlstate[:2] in {"08", "57", "53"}):
+        return TargetUnreachable(f"the connection to the target was lost: {_reason(error)}")
+    if error.sqlstate is not None and error.sqlstate[:2] == "25":
+        return TargetUnreachable(f"the server ended the transaction: {_reason(error)}")
+    return StatementFailed(f"the server refused a statement ({error.sqlstate}): {_reason(error)}")
+
+
+def _reason(error: psycopg.Error) -> str:
+    primary = error.diag.message_primary
+    if primary is None:
+        return "no answer"
+    # Data exceptions (class 22) and integrity violations (23) may quote a value in the primary line.
+    if error.sqlstate is not None and error.sqlstate[:2] in {"22", "23"}:
+        return type(error).__name__
+    return primary

@@ -1,0 +1,63 @@
+"""A piece of work: everything that one apply will do, as a value, before anything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from worker.objects.keeping import Item, Permits
+
+
+@dataclass(frozen=True)
+class Lock:
+    """One table lock; taken in order of OID, each by a statement of its own."""
+
+    relation: int
+    #: Qualified and quoted.
+    name: str
+    mode: str = "ACCESS EXCLUSIVE"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One audited step of apply: a name and the exact statements."""
+
+    step: str
+    statements: tuple[str, ...]
+    parameters: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class FinishStep:
+    """One thing to do after COMMIT; may be repeated, and never undoes what is committed."""
+
+    step: str
+    #: "sql" or "count" (take rows and checksum of a preserved table).
+    what: str
+    argument: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a command comes down to on this target, as the catalog stands."""
+
+    items: tuple[Item, ...]
+    impact_sha256: str
+    #: None where the command has no plan of its own.
+    plan_sha256: str | None
+    locks: tuple[Lock, ...]
+    changes: tuple[Change, ...]
+    #: Catalog rows that the changes explain to the proof.
+    permits: Permits
+    #: Tables of the application whose rows are written.
+    writes: frozenset[int] = frozenset()
+    #: Gates of the plan: one boolean per statement.
+    verify_sql: str | None = None
+    #: Quarantine schemas of this run.
+    quarantine: tuple[str, ...] = ()
+    finish: tuple[FinishStep, ...] = ()
+    #: The registry row, and what it will say.
+    registry_id: int | None = None
+    outcome_status: str = "completed"
+    notes: tuple[str, ...] = field(default=())
