@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from sqlalchemy import Connection, Engine, Row, event, text
+from sqlalchemy import Connection, Row, text
 
 from ledger.canonical import canonical, sha256
+from ledger.database import after_commit
 from ledger.model import AuditEvent, Event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 log = structlog.get_logger("ledger.audit")
 
@@ -22,9 +24,6 @@ GENESIS: Final = "0" * 64
 
 #: Events fetched at a time when many are read.
 _BATCH: Final = 1000
-
-#: Where a connection keeps the events whose log lines wait for its COMMIT.
-_UNLOGGED: Final = "stepback.unlogged_events"
 
 _COLUMNS: Final = (
     "seq, event_id, type, occurred_at, actor, run, attempt, target, phase, step, outcome,"
@@ -98,20 +97,21 @@ def append(conn: Connection, event: Event) -> AuditEvent:
     """
     parameters = {**asdict(event), "detail": canonical(event.detail)}
     appended = _event(conn.execute(_APPEND, parameters).one())
-    conn.info.setdefault(_UNLOGGED, []).append(appended)
+    after_commit(conn, partial(_log, appended))
     return appended
 
 
-@event.listens_for(Engine, "commit")
-def _log_appended(conn: Connection) -> None:
-    for appended in conn.info.pop(_UNLOGGED, ()):
-        fields = asdict(appended)
-        log.info(fields.pop("type"), **{**fields, "event_id": str(appended.event_id)})
+_observers: list[Callable[[AuditEvent], None]] = []
 
 
-@event.listens_for(Engine, "rollback")
-def _forget_appended(conn: Connection) -> None:
-    conn.info.pop(_UNLOGGED, None)
+def observe(observer: Callable[[AuditEvent], None]) -> None:
+    """Have every event of this process shown to an observer once it is committed."""
+    _observers.append(observer)
+
+
+def _log(appended: AuditEvent) -> None:
+    fields = asdict(appended)
+    log.info(fields.pop("type"), **{**fields, "event_id": str(appended.event_id)})
 
 
 def read(conn: Connection, run: int | None = None, after: int = 0, limit: int | None = None) -> Iterator[AuditEvent]:
@@ -145,11 +145,11 @@ def verify(conn: Connection) -> Verification:
     event to the end together with its head: compare the last hash with a copy kept elsewhere, such as a log line.
     """
     expected, prev_hash, row = 1, GENESIS, None
-    for row in conn.execute(_WALK, execution_options={"yield_per": _BATCH}):
-        broken = _broken(row, expected, prev_hash)
-        if broken:
-            return broken
-        expected, prev_hash = expected + 1, row.hash
+    with conn.execute(_WALK, execution_options={"yield_per": _BATCH}) as rows:
+        for row in rows:
+            if broken := _broken(row, expected, prev_hash):
+                return broken
+            expected, prev_hash = expected + 1, row.hash
     if row is None:
         row = conn.execute(_EMPTY).one()
         if row.has_events:

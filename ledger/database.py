@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ledger.errors import BadConfiguration, LedgerUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 #: Set on every connection unless the URL says otherwise: a ledger that is gone is noticed within seconds.
 _DEFAULTS: Final[dict[str, str | int]] = {
@@ -38,6 +38,9 @@ _POOL_SIZE: Final = 5
 _POOL_OVERFLOW: Final = 10
 #: Seconds to wait for one of them.
 _POOL_TIMEOUT_SECONDS: Final = 15
+
+#: Where a connection keeps what waits for its COMMIT.
+_AFTER_COMMIT: Final = "stepback.after_commit"
 
 _SCHEMES: Final = ("postgresql://", "postgres://")
 
@@ -115,3 +118,24 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     """
     with reaching_ledger(), engine.begin() as conn:
         yield conn
+        # Taken here, so that they run when COMMIT has succeeded, and not just before it as in the event below.
+        actions = conn.info.pop(_AFTER_COMMIT, ())
+    for action in actions:
+        action()
+
+
+def after_commit(conn: Connection, action: Callable[[], object]) -> None:
+    """Have something done once the transaction at hand is committed; nothing if it is taken back."""
+    conn.info.setdefault(_AFTER_COMMIT, []).append(action)
+
+
+@event.listens_for(Engine, "commit")
+def _run_actions(conn: Connection) -> None:
+    """Serve transactions that were not opened by `transaction`: SQLAlchemy tells of a COMMIT right before it."""
+    for action in conn.info.pop(_AFTER_COMMIT, ()):
+        action()
+
+
+@event.listens_for(Engine, "rollback")
+def _forget_actions(conn: Connection) -> None:
+    conn.info.pop(_AFTER_COMMIT, None)

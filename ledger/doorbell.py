@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
@@ -17,6 +17,8 @@ from ledger.errors import BadConfiguration, QueueUnreachable
 if TYPE_CHECKING:
     from uuid import UUID
 
+Bell = TypeVar("Bell", bound=RedisBroker)
+
 #: The queue that workers listen to, and the actor that answers.
 QUEUE: Final = "commands"
 ACTOR: Final = "carry_out"
@@ -27,8 +29,13 @@ _ANSWER_SECONDS: Final = 4.0
 
 
 def open_doorbell(
-    url: str, *, namespace: str, maintenance_chance: int = 0, heartbeat_timeout_ms: int = 60_000
-) -> RedisBroker:
+    url: str,
+    *,
+    namespace: str,
+    maintenance_chance: int = 0,
+    heartbeat_timeout_ms: int = 60_000,
+    broker_class: type[Bell] = RedisBroker,  # type: ignore[assignment]  # the default of a type variable
+) -> Bell:
     """Return a broker for the doorbell; nothing is connected yet.
 
     Args:
@@ -36,6 +43,7 @@ def open_doorbell(
         namespace: Prefix of every key.
         maintenance_chance: How many polls in a million also look for messages of dead workers. 0 for everybody but
             workers: who looks with a skewed clock steals messages that are being carried out.
+        broker_class: What a worker puts in place of dramatiq's own.
         heartbeat_timeout_ms: When a silent worker counts as dead; matters where maintenance is on.
 
     Raises:
@@ -52,7 +60,7 @@ def open_doorbell(
         )
     except ValueError:
         raise BadConfiguration("the Redis URL cannot be read: write redis://host:port/number") from None
-    return RedisBroker(  # type: ignore[no-untyped-call]  # dramatiq leaves it so
+    return broker_class(
         client=client,
         namespace=namespace,
         # Without Retries a failure would count as done; with 0 of them the ledger decides what is tried again.

@@ -107,8 +107,12 @@ def _sweep(old: Path) -> None:
 
 
 def _remove(data: Path) -> None:
-    Postgres(data).stop()
-    Redis(data).stop()
+    """Remove a data folder and those within, with their servers unless somebody uses them."""
+    for lock in [*data.glob("*.lock"), *data.glob("*/*.lock")]:
+        if lock.name == "postgres.lock":
+            Postgres(lock.parent).stop()
+        elif lock.name == "redis.lock":
+            Redis(lock.parent).stop()
     shutil.rmtree(data)
 
 
@@ -126,6 +130,15 @@ def redis_url(pytestconfig: pytest.Config) -> Iterator[str]:
     """Give the URL of the session's Redis; keep to `redis_namespace` there."""
     with Redis.start(pytestconfig.stash[_DATA]) as server:
         yield server.url
+
+
+@pytest.fixture
+def data_folder(pytestconfig: pytest.Config) -> Iterator[Path]:
+    """Give an empty data folder of one's own; servers that a killed process left in it are stopped at the end."""
+    folder = pytestconfig.stash[_DATA] / f"data-{uuid4().hex[:8]}"
+    folder.mkdir(mode=0o700)
+    yield folder
+    _remove(folder)
 
 
 @pytest.fixture

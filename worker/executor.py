@@ -108,10 +108,11 @@ class Executor:
                 return attempt.carry_out()
             except (LeaseLost, Fenced) as error:
                 # Somebody else has the run; touching anything now, even to say so, is theirs to do.
-                log.warning("attempt_abandoned", run=claim.run, attempt=claim.attempt, code=error.code)
+                attempt.told = error
                 return None
             finally:
                 attempt.close()
+                log.info("command_attempted", **attempt.summary())
 
 
 class _Attempt:
@@ -129,6 +130,25 @@ class _Attempt:
         self._fenced: Session | None = None
         self._blocked_seconds: float | None = None
         self._began = time.monotonic()
+        #: How it ended, for the summary.
+        self.state: State | None = None
+        self.told: StepbackError | None = None
+
+    def summary(self) -> dict[str, object]:
+        """Return the one line that says it all about this attempt."""
+        command = self._claim.command
+        return {
+            "run": self._claim.run,
+            "attempt": self._claim.attempt,
+            "kind": command.kind.value,
+            "target": command.target,
+            "migration": command.migration,
+            "requested_by": command.requested_by,
+            "state": None if self.state is None else self.state.value,
+            "code": None if self.told is None else self.told.code,
+            "seconds": round(time.monotonic() - self._began, 3),
+            "blocked_seconds": None if self._blocked_seconds is None else round(self._blocked_seconds, 6),
+        }
 
     def close(self) -> None:
         """Hang up."""
@@ -347,6 +367,7 @@ class _Attempt:
 
     def _postpone(self, error: StepbackError) -> State | None:
         """Leave the run to a later attempt, or to a person once it has been tried for long enough."""
+        self.told = error
         limits = self._settings.worker
         trying = self._claim.trying_seconds + (time.monotonic() - self._began)
         if isinstance(error, LedgerUnreachable):
@@ -374,6 +395,7 @@ class _Attempt:
         )
         metrics.count_run(self._claim.command.kind, state, time.monotonic() - self._began, error and error.code)
         metrics.count_preserved(preserved)
+        self.state, self.told = state, error
         self._at("settled")
         return state
 

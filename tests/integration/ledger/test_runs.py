@@ -54,7 +54,7 @@ def _last(engine: Engine, run: int) -> AuditEvent:
 def _everything(superuser: psycopg.Connection) -> list[object]:
     """Return all that a write of an attempt could change."""
     tables = ["runs", "steps", "applies", "preserved", "audit_events", "audit_head"]
-    return [superuser.execute(f"SELECT * FROM ledger.{table} ORDER BY 1, 2").fetchall() for table in tables]  # type: ignore[arg-type]  # names from above
+    return [superuser.execute(f"SELECT * FROM ledger.{table} ORDER BY 1, 2").fetchall() for table in tables]
 
 
 @pytest.mark.parametrize("write", WRITES)
@@ -277,7 +277,7 @@ def test_nothing_leaves_an_end(ledger_engine: Engine, take: Take, superuser: psy
     runs.settle(ledger_engine, take(), state=ended, error=None, blocked_seconds=None, preserved=[])
 
     for role in ("origin", "replica"):
-        superuser.execute(f"SET session_replication_role = {role}")  # type: ignore[arg-type]  # words from above
+        superuser.execute(f"SET session_replication_role = {role}")
         with pytest.raises(psycopg.errors.CheckViolation, match="nothing leaves that state"):
             superuser.execute("UPDATE ledger.runs SET state = 'queued', finished_at = NULL")
 
@@ -304,7 +304,7 @@ def test_there_are_ways_that_no_run_goes(queue: Queue, superuser: psycopg.Connec
         superuser.execute("UPDATE ledger.runs SET state = %s", [after])
 
 
-def test_an_approved_run_goes_on_where_it_was(ledger_engine: Engine, take: Take, superuser: psycopg.Connection) -> None:
+def test_an_approved_run_goes_on_where_it_was(take: Take, superuser: psycopg.Connection) -> None:
     """in_progress → awaiting_approval → queued → in_progress, as the next attempt."""
     claim = take()
     for state in ("awaiting_approval", "queued"):

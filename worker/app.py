@@ -1,0 +1,110 @@
+"""The worker process: settings, logs, metrics, broker, actor and reconciler put together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+import dramatiq
+import structlog
+
+from ledger import audit, errors
+from ledger.database import open_ledger
+from ledger.doorbell import open_doorbell
+from ledger.errors import BadConfiguration, StepbackError
+from ledger.log import configure_logging, flush
+from ledger.schema import installation_id
+from ledger.settings import Settings
+from worker import metrics
+from worker.actor import answer
+from worker.executor import Executor, pass_by
+from worker.intake import Intake
+from worker.reconcile import Reconciler
+
+#: Out of a million polls, how many look for messages of dead workers: all.
+_ALWAYS = 1_000_000
+#: How long a run under way may take to end once the process was told to stop; then its lease lapses.
+_STOP_MS = 30_000
+
+#: Audit events that a worker writes, for their counters.
+EVENT_TYPES = frozenset(
+    {
+        "run_claimed",
+        "step_completed",
+        "step_failed",
+        "lock_waited",
+        "attempt_postponed",
+        *(f"run_{state}" for state in ("completed", "failed", "refused", "needs_operator")),
+    }
+)
+
+log = structlog.get_logger(__name__)
+
+
+def serve(settings: Settings, *, at: Callable[[str], None] = pass_by) -> int:
+    """Run a worker until SIGTERM or SIGINT; return the process's exit code.
+
+    Args:
+        settings: With URLs for ledger and Redis.
+        at: Called at every crash point; tests kill the process there.
+
+    Raises:
+        StepbackError: It cannot start; the message says why.
+    """
+    configure_logging()
+    stop = threading.Event()
+
+    def told(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, told)
+    signal.signal(signal.SIGINT, told)
+    if settings.ledger.url is None or settings.redis.url is None:
+        raise BadConfiguration("a worker needs STEPBACK_LEDGER_URL and STEPBACK_REDIS_URL, or `stepback up`")
+    engine = open_ledger(settings.ledger.url.get_secret_value())
+    executor = Executor(engine, settings, installation_id(engine), at)
+    port = _expose(settings)
+    broker = open_doorbell(
+        settings.redis.url.get_secret_value(),
+        namespace=settings.redis.namespace,
+        maintenance_chance=_ALWAYS,
+        broker_class=Intake,
+    )
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    answer(broker, executor, name)
+    crew = dramatiq.Worker(broker, worker_threads=settings.worker.threads)
+    reconciler = Reconciler(engine, broker, settings.worker.reconcile_seconds)
+    crew.start()
+    reconciler.start()
+    log.info("worker_started", worker=name, metrics_port=port, threads=settings.worker.threads)
+    stop.wait()
+    log.info("worker_stopping", worker=name)
+    reconciler.stop()
+    crew.stop(timeout=_STOP_MS)
+    engine.dispose()
+    log.info("worker_stopped", worker=name)
+    flush()
+    return 0
+
+
+def _expose(settings: Settings) -> int:
+    metrics.initialise(_codes(StepbackError), EVENT_TYPES)
+    audit.observe(lambda event: metrics.AUDIT_EVENTS.labels(event.type).inc())
+    host, port = settings.worker.metrics_host, settings.worker.metrics_port
+    try:
+        _, bound = metrics.expose(host, port)
+    except OSError as error:
+        raise BadConfiguration(
+            f"metrics cannot be served on {host}:{port}: {error.strerror}; set [worker] metrics_port (0: any free port)"
+        ) from error
+    return bound
+
+
+def _codes(root: type[errors.StepbackError]) -> frozenset[str]:
+    """Return the code of every error class."""
+    below = [_codes(kind) for kind in root.__subclasses__()]
+    return frozenset({root.code}).union(*below)
