@@ -18,7 +18,7 @@ demo: $(READY)  ## Tell the whole story on embedded servers, in about a minute.
 	$(BIN)/stepback demo
 
 test: $(READY)  ## Run every test, on real servers.
-	$(BIN)/pytest -n auto --dist worksteal $(PYTEST)
+	$(BIN)/pytest -n logical --dist worksteal $(PYTEST)
 
 lint: $(READY)  ## Check style, types and the direction of imports.
 	$(BIN)/ruff check

@@ -67,6 +67,9 @@ _EMPTY = text(
 )
 
 
+_observers: list[Callable[[AuditEvent], None]] = []
+
+
 @dataclass(frozen=True)
 class Verification:
     """What walking the chain found."""
@@ -97,21 +100,20 @@ def append(conn: Connection, event: Event) -> AuditEvent:
     """
     parameters = {**asdict(event), "detail": canonical(event.detail)}
     appended = _event(conn.execute(_APPEND, parameters).one())
-    after_commit(conn, partial(_log, appended))
+    after_commit(conn, partial(_tell, appended))
     return appended
 
 
-_observers: list[Callable[[AuditEvent], None]] = []
-
-
 def observe(observer: Callable[[AuditEvent], None]) -> None:
-    """Have every event of this process shown to an observer once it is committed."""
+    """Have every event of this process shown to an observer once it is committed; it must not raise."""
     _observers.append(observer)
 
 
-def _log(appended: AuditEvent) -> None:
+def _tell(appended: AuditEvent) -> None:
     fields = asdict(appended)
     log.info(fields.pop("type"), **{**fields, "event_id": str(appended.event_id)})
+    for observer in _observers:
+        observer(appended)
 
 
 def read(conn: Connection, run: int | None = None, after: int = 0, limit: int | None = None) -> Iterator[AuditEvent]:

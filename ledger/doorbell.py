@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, overload
 
 from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
@@ -28,14 +28,27 @@ _CONNECT_SECONDS: Final = 2.0
 _ANSWER_SECONDS: Final = 4.0
 
 
+@overload
+def open_doorbell(
+    url: str, *, namespace: str, maintenance_chance: int = 0, heartbeat_timeout_ms: int = 60_000
+) -> RedisBroker: ...
+@overload
 def open_doorbell(
     url: str,
     *,
     namespace: str,
     maintenance_chance: int = 0,
     heartbeat_timeout_ms: int = 60_000,
-    broker_class: type[Bell] = RedisBroker,  # type: ignore[assignment]  # the default of a type variable
-) -> Bell:
+    broker_class: type[Bell],
+) -> Bell: ...
+def open_doorbell(
+    url: str,
+    *,
+    namespace: str,
+    maintenance_chance: int = 0,
+    heartbeat_timeout_ms: int = 60_000,
+    broker_class: type[RedisBroker] = RedisBroker,
+) -> RedisBroker:
     """Return a broker for the doorbell; nothing is connected yet.
 
     Args:
@@ -43,8 +56,8 @@ def open_doorbell(
         namespace: Prefix of every key.
         maintenance_chance: How many polls in a million also look for messages of dead workers. 0 for everybody but
             workers: who looks with a skewed clock steals messages that are being carried out.
-        broker_class: What a worker puts in place of dramatiq's own.
         heartbeat_timeout_ms: When a silent worker counts as dead; matters where maintenance is on.
+        broker_class: What a worker puts in place of dramatiq's own.
 
     Raises:
         BadConfiguration: The text is not such a URL.

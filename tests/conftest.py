@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.fix_servers", "tests.fix_ledger", "tests.fix_targets"]
+pytest_plugins = ["tests.fix_servers", "tests.fix_ledger", "tests.fix_targets", "tests.fix_engine"]
 
 # Several test processes share two cores: how long an example takes says nothing.
 settings.register_profile("stepback", deadline=None)

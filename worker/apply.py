@@ -10,7 +10,7 @@ from typing import Any
 from ledger.errors import Failed, ImpactChanged, LockNotAvailable, OutcomeUnknown, Refused, StepbackError
 from worker import fence, gates, registry
 from worker.commands import Procedure
-from worker.fence import Holder
+from worker.fence import Done, Holder
 from worker.proof import Witness, prove
 from worker.target import Session
 from worker.work import Lock, Work
@@ -45,6 +45,9 @@ class Apply:
             StepbackError: Anything else; the transaction was taken back.
         """
         session = self.session
+        witness = Witness(self.witness)
+        witness.rehearse(session)
+        gates.closing(session, ())
         try:
             session.begin()
             fence.stand_behind(session, self.holder)
@@ -54,7 +57,7 @@ class Apply:
             first_lock = time.monotonic()
             self._lock(expected.locks)
             self.at("locked")
-            self._do(self._look_again(expected))
+            self._do(self._look_again(expected), witness, first_lock)
             session.commit()
         except OutcomeUnknown:
             raise
@@ -87,9 +90,8 @@ class Apply:
             raise ImpactChanged("what the plan reaches is not what preflight found; look at it and ask again")
         return work
 
-    def _do(self, work: Work) -> None:
+    def _do(self, work: Work, witness: Witness, first_lock: float) -> None:
         session = self.session
-        witness = Witness(self.witness)
         witness.take_stand(session)
         self.at("witnessed")
         steps = [self._timed(change.step, lambda c=change: self._change(c.statements)) for change in work.changes]
@@ -102,7 +104,8 @@ class Apply:
         steps.append(self._timed("prove", lambda: prove(session, witness, work.permits, work.writes)))
         self.at("proved")
         registry.set_status(session, work.registry_id, work.outcome_status, _notes(work), self.holder.run)
-        fence.mark(session, self.holder, self.kind, self.migration, work, steps)
+        blocked_seconds = round(time.monotonic() - first_lock, 6)
+        fence.mark(session, self.holder, Done(self.kind, self.migration, work, tuple(steps), blocked_seconds))
         self.at("marked")
 
     def _change(self, statements: tuple[str, ...]) -> None:

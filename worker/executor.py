@@ -50,14 +50,18 @@ from worker.lease import Lease
 from worker.target import Session, connect
 from worker.work import Work
 
-#: Every place between two effects, in order. A worker may be killed at any of them; tests/faults kills one at each.
+#: Every place between two effects on the way through, in order: a worker may be killed at any of them.
+#: tests/faults kills one at each, and holds that no two effects follow each other without a point in between.
 CRASH_POINTS: Final = (
     "claimed",
     "fence_raised",
     "marker_looked_up",
+    "preflight_entered",
     "impact_computed",
     "impact_pinned",
+    "preflight_journaled",
     "registry_in_progress",
+    "apply_entered",
     "apply_begun",
     "apply_noted",
     "locked",
@@ -70,10 +74,14 @@ CRASH_POINTS: Final = (
     "committed",
     "step_journaled",
     "apply_journaled",
+    "finish_entered",
     "finish_step_done",
-    "finished",
+    "finish_step_journaled",
     "settled",
 )
+
+#: The same where it does not work out.
+CRASH_POINTS_ASIDE: Final = ("lock_wait_journaled", "registry_left", "postponement_journaled", "released")
 
 #: Longest pause between two tries at the locks.
 _MAX_PAUSE_SECONDS: Final = 2.0
@@ -83,7 +91,7 @@ log = structlog.get_logger(__name__)
 
 def pass_by(point: str) -> None:
     """Go on: what happens at a crash point in production."""
-    if point not in CRASH_POINTS:
+    if point not in CRASH_POINTS + CRASH_POINTS_ASIDE:
         raise AssertionError(f"crash point {point!r} is not listed")
 
 
@@ -129,6 +137,8 @@ class _Attempt:
         #: The session, once the fence is up and the marker was looked for: only then may a final state be written.
         self._fenced: Session | None = None
         self._blocked_seconds: float | None = None
+        #: Once it is, nothing that happens afterwards makes the run a failure.
+        self._committed = False
         self._began = time.monotonic()
         #: How it ended, for the summary.
         self.state: State | None = None
@@ -167,7 +177,7 @@ class _Attempt:
         except (TargetUnreachable, OutcomeUnknown, LedgerUnreachable) as error:
             return self._postpone(error)
         except StepbackError as error:
-            return self._end_badly(error)
+            return self._postpone(error) if self._committed else self._end_badly(error)
         except Exception as error:
             log.exception("attempt_broke", run=self._claim.run, attempt=self._claim.attempt)
             broke = StepbackError(f"the worker itself broke ({type(error).__name__}); its log says where")
@@ -187,8 +197,10 @@ class _Attempt:
             self._apply(session, witness, procedure, work, target)
             marker = fence.look_up(session, self._holder)
             assert marker is not None  # noqa: S101 - it committed with the rest
+        self._committed = True
+        self._blocked_seconds = self._blocked_seconds or marker.blocked_seconds
         self._journal_apply(marker)
-        self._finish(session, marker)
+        self._finish(session, marker, target)
 
     def _procedure(self, target: TargetSettings) -> Procedure:
         match self._claim.command.kind:
@@ -229,6 +241,7 @@ class _Attempt:
 
     def _preflight(self, session: Session, procedure: Procedure) -> Work:
         runs.enter(self._engine, self._claim, Phase.PREFLIGHT)
+        self._at("preflight_entered")
         began = time.monotonic()
         session.begin(read_only=True)
         try:
@@ -237,6 +250,7 @@ class _Attempt:
             session.rollback()
         self._at("impact_computed")
         runs.pin(self._engine, self._claim, plan_sha256=work.plan_sha256, impact_sha256=work.impact_sha256)
+        self._at("impact_pinned")
         detail: dict[str, Json] = {
             "impact_sha256": work.impact_sha256,
             "objects": [f"{item.action.value} {item.label()}" for item in work.items],
@@ -244,7 +258,7 @@ class _Attempt:
             "notes": list(work.notes),
         }
         self._record(StepRecord(Phase.PREFLIGHT, "compute impact", "completed", time.monotonic() - began), detail)
-        self._at("impact_pinned")
+        self._at("preflight_journaled")
         return work
 
     def _say_in_progress(self, session: Session, procedure: Procedure, target: TargetSettings) -> None:
@@ -265,6 +279,7 @@ class _Attempt:
         self, session: Session, witness: Session, procedure: Procedure, work: Work, target: TargetSettings
     ) -> None:
         runs.enter(self._engine, self._claim, Phase.APPLY)
+        self._at("apply_entered")
         command = self._claim.command
         apply = Apply(session, witness, self._holder, command.kind.value, command.migration, procedure, self._at)
         here = session.identity()
@@ -283,6 +298,7 @@ class _Attempt:
             self._blocked_seconds = apply.once(work, note)
 
         self._patiently(target, once)
+        self._committed = True
         self._at("committed")
         assert self._blocked_seconds is not None  # noqa: S101 - apply returned
         metrics.BLOCKED_SECONDS.labels(command.kind.value).observe(self._blocked_seconds)
@@ -306,6 +322,7 @@ class _Attempt:
                 metrics.LOCK_TIMEOUTS.inc()
                 pause = random.uniform(0.1, min(_MAX_PAUSE_SECONDS, 0.2 * 2**tries))  # noqa: S311 - jitter
                 self._event("lock_waited", "waited", {"try": tries, "who": error.message})
+                self._at("lock_wait_journaled")
                 if time.monotonic() + pause > deadline:
                     raise LockBudgetSpent(
                         f"the locks could not be had within {target.lock_budget_seconds:g} s ({tries} tries):"
@@ -326,20 +343,21 @@ class _Attempt:
             self._at("step_journaled")
         self._at("apply_journaled")
 
-    def _finish(self, session: Session, marker: Marker) -> None:
+    def _finish(self, session: Session, marker: Marker, target: TargetSettings) -> None:
         runs.enter(self._engine, self._claim, Phase.FINISH)
+        self._at("finish_entered")
         for step in marker.finish:
             began = time.monotonic()
             outcome, detail = "completed", dict[str, Json]()
             try:
-                finish.do(session, self._holder, step)
+                self._patiently(target, lambda step=step: finish.do(session, self._holder, step))  # type: ignore[misc]  # the default binds this round's step
             except TargetUnreachable:
                 raise
             except StepbackError as error:
                 outcome, detail = "failed", {"code": error.code, "message": error.message}
-            self._record(StepRecord(Phase.FINISH, step.step, outcome, time.monotonic() - began), detail)
             self._at("finish_step_done")
-        self._at("finished")
+            self._record(StepRecord(Phase.FINISH, step.step, outcome, time.monotonic() - began), detail)
+            self._at("finish_step_journaled")
 
     # -- how it ends ------------------------------------------------------------
 
@@ -363,6 +381,7 @@ class _Attempt:
             self._patiently(target, say)
         except (TargetUnreachable, OutcomeUnknown, LockBudgetSpent) as second:
             return self._postpone(second)
+        self._at("registry_left")
         return self._settle(_end_state(error, touched=touched), error)
 
     def _postpone(self, error: StepbackError) -> State | None:
@@ -376,7 +395,9 @@ class _Attempt:
             return self._settle(State.NEEDS_OPERATOR, error)
         with suppress(LedgerUnreachable):
             self._event("attempt_postponed", "postponed", {"code": error.code, "message": error.message})
+            self._at("postponement_journaled")
             runs.release(self._engine, self._claim, after_seconds=min(limits.reconcile_seconds, 1.0))
+            self._at("released")
         return None
 
     def _settle(self, state: State, error: StepbackError | None) -> State:

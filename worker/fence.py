@@ -6,7 +6,7 @@ The ledger cannot stop a worker that was frozen inside apply and wakes up later;
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
@@ -31,6 +31,8 @@ class Marker:
     attempt: int
     registry_id: int | None
     xid: str
+    #: From the first lock to the writing of the marker; COMMIT itself is still to come.
+    blocked_seconds: float
     steps: tuple[dict[str, Any], ...]
     finish: tuple[FinishStep, ...]
 
@@ -72,14 +74,16 @@ def stand_behind(session: Session, holder: Holder) -> None:
 def look_up(session: Session, holder: Holder) -> Marker | None:
     """Return the marker of a run; look only after the fence was raised, or a COMMIT may still be under way."""
     found = session.row(
-        "SELECT attempt, registry_id, xid::text, steps, finish FROM emergency_backup.marker"
+        "SELECT attempt, registry_id, xid::text, blocked_seconds, steps, finish FROM emergency_backup.marker"
         " WHERE installation = %s AND run = %s",
         (holder.installation, holder.run),
     )
     if found is None:
         return None
     finish = tuple(FinishStep(**step) for step in found["finish"])
-    return Marker(found["attempt"], found["registry_id"], found["xid"], tuple(found["steps"]), finish)
+    return Marker(
+        found["attempt"], found["registry_id"], found["xid"], found["blocked_seconds"], tuple(found["steps"]), finish
+    )
 
 
 def check_fate(session: Session, xid: str, marker: Marker | None) -> None:
@@ -107,20 +111,32 @@ def check_fate(session: Session, xid: str, marker: Marker | None) -> None:
     )
 
 
-def mark(session: Session, holder: Holder, kind: str, migration: str, work: Work, steps: list[dict[str, Any]]) -> None:
+@dataclass(frozen=True)
+class Done:
+    """What the marker says was done."""
+
+    kind: str
+    migration: str
+    work: Work
+    steps: tuple[dict[str, Any], ...]
+    blocked_seconds: float
+
+
+def mark(session: Session, holder: Holder, done: Done) -> None:
     """Write the marker; it commits with everything else or not at all."""
-    finish = [{"step": s.step, "what": s.what, "argument": s.argument} for s in work.finish]
     session.execute(
-        "INSERT INTO emergency_backup.marker (installation, run, attempt, kind, migration, registry_id, steps, finish)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb)",
+        "INSERT INTO emergency_backup.marker"
+        " (installation, run, attempt, kind, migration, registry_id, blocked_seconds, steps, finish)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb)",
         (
             holder.installation,
             holder.run,
             holder.attempt,
-            kind,
-            migration,
-            work.registry_id,
-            json.dumps(steps),
-            json.dumps(finish),
+            done.kind,
+            done.migration,
+            done.work.registry_id,
+            done.blocked_seconds,
+            json.dumps(done.steps),
+            json.dumps([asdict(step) for step in done.work.finish]),
         ),
     )

@@ -47,6 +47,8 @@ _ABOUT: Mapping[str, tuple[str, str, str]] = {
     "pg_seclabel": ("classoid", "objoid", "objsubid"),
 }
 
+_ALL_KEYS = frozenset(column for key, _ in _CATALOGS.values() for column in key)
+
 #: Derived from data, made again by ANALYZE: losing it loses nothing.
 _DERIVED = frozenset({"pg_statistic", "pg_statistic_ext_data"})
 
@@ -77,9 +79,8 @@ class Loss:
     address: Address | None
     #: "gone", or the columns that changed.
     changed: frozenset[str]
-    #: For pg_depend: what the row pointed to.
-    pointed_to_schema: bool
-    label: str
+    #: A row of pg_depend that told which schema the object is in.
+    told_schema: bool = False
 
 
 class Witness:
@@ -87,7 +88,25 @@ class Witness:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._readable: tuple[str, ...] = ()
+        self._readable = tuple(row["name"] for row in session.rows(_READABLE))
+        self._catalogs = {row["oid"]: row["name"] for row in session.rows(_CATALOG_NAMES)}
+        self._marked = " UNION ALL ".join(
+            f"SELECT '{name}' AS catalog, ctid::text, xmin::text, xmax::text, to_jsonb(c) AS was"
+            f" FROM pg_catalog.{name} AS c WHERE xmax <> 0"
+            for name in self._readable
+        )
+
+    def rehearse(self, apply: Session) -> None:
+        """Ask everything once before the locks are taken: planned and read from disk then, not under them."""
+        self._session.rows(self._marked)
+        nothing = [{"ctid": "(0,0)", "xmin": "0", "xmax": "3", "was": dict.fromkeys(_ALL_KEYS, 0)}]
+        for catalog, (key, _) in _CATALOGS.items():
+            _no_longer_visible(apply, catalog, nothing)
+            _now(apply, catalog, key, nothing)
+        for catalog in _ABOUT:
+            _no_longer_visible(apply, catalog, nothing)
+        _user_counters(apply)
+        _unreadable_counters(apply, self._readable)
 
     def take_stand(self, apply: Session) -> None:
         """Share the snapshot of this moment.
@@ -100,7 +119,6 @@ class Witness:
         self._session.execute("SET idle_in_transaction_session_timeout = '1h'")
         self._session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         self._session.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
-        self._readable = tuple(row["name"] for row in self._session.rows(_READABLE))
         #: Row counters of this session so far, which include earlier work.
         self._updated = _user_counters(apply)
         self._unreadable = _unreadable_counters(apply, self._readable)
@@ -112,12 +130,7 @@ class Witness:
     def losses(self, apply: Session) -> list[Loss]:
         """Return every catalog row that the transaction of `apply` removed or changed."""
         marked: dict[str, list[Row]] = defaultdict(list)
-        union = " UNION ALL ".join(
-            f"SELECT '{name}' AS catalog, ctid::text, xmin::text, xmax::text, to_jsonb(c) AS was"
-            f" FROM pg_catalog.{name} AS c WHERE xmax <> 0"
-            for name in self._readable
-        )
-        for row in self._session.rows(union):
+        for row in self._session.rows(self._marked):
             marked[row["catalog"]].append(row)
         losses: list[Loss] = []
         for catalog, rows in sorted(marked.items()):
@@ -133,7 +146,7 @@ class Witness:
                 yield self._about(catalog, row["was"])
             return
         if catalog not in _CATALOGS:
-            yield Loss(catalog, None, GONE, pointed_to_schema=False, label=f"{len(gone)} row(s) of {catalog}")
+            yield Loss(catalog, None, GONE)
             return
         key, (owner, objid, subid) = _CATALOGS[catalog]
         now = _now(apply, catalog, key, gone)
@@ -143,22 +156,25 @@ class Witness:
             is_now = now.get(tuple(was[column] for column in key))
             changed = _difference(was, is_now) if is_now is not None else GONE
             if changed:
-                yield Loss(catalog, address, changed, pointed_to_schema=False, label=self._label(address))
+                yield Loss(catalog, address, changed)
 
     def _about(self, catalog: str, was: Mapping[str, Any]) -> Loss:
         classid, objid, subid = _ABOUT[catalog]
-        owner = self._session.value("SELECT relname FROM pg_class WHERE oid = %s", (int(was[classid]),))
-        address = Address(owner, int(was[objid]), int(was[subid]))
-        to_schema = catalog == "pg_depend" and int(was["refclassid"]) == _PG_NAMESPACE
-        return Loss(catalog, address, GONE, pointed_to_schema=to_schema, label=self._label(address))
+        address = Address(self._catalogs[int(was[classid])], int(was[objid]), int(was[subid]))
+        to_schema = catalog == "pg_depend" and self._catalogs[int(was["refclassid"])] == "pg_namespace"
+        return Loss(catalog, address, GONE, told_schema=to_schema)
 
-    def _label(self, address: Address) -> str:
-        # The witness still sees the object under its old name.
+    def describe(self, loss: Loss) -> str:
+        """Name what is lost; the witness still sees it under its old name."""
+        if loss.address is None:
+            return f"rows of {loss.catalog}"
+        address = loss.address
         told = self._session.row(
             "SELECT coalesce(type || ' ' || identity, %s) AS label FROM pg_identify_object(%s::regclass, %s, %s)",
             (f"{address.catalog} {address.objid}", f"pg_catalog.{address.catalog}", address.objid, address.subid),
         )
-        return str(told["label"]) if told else f"{address.catalog} {address.objid}"
+        how = f"gone from {loss.catalog}" if loss.changed == GONE else "changed: " + ", ".join(sorted(loss.changed))
+        return f"{told['label'] if told else address} ({how})"
 
     def counted(self, apply: Session) -> tuple[dict[str, int], dict[str, int]]:
         """Return rows updated or deleted since `take_stand`: per table of the application, per unreadable catalog."""
@@ -167,8 +183,10 @@ class Witness:
         return users, catalogs
 
 
-#: OID of pg_namespace, fixed in every server.
-_PG_NAMESPACE = 2615
+_CATALOG_NAMES = """
+SELECT oid::bigint, relname::text AS name FROM pg_class
+ WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r'
+"""
 
 _READABLE = """
 SELECT relname::text AS name FROM pg_class
@@ -190,7 +208,7 @@ def prove(apply: Session, witness: Witness, permits: Permits, writes: frozenset[
         WouldLoseData: Names each object that is not explained.
     """
     losses = witness.losses(apply)
-    unexplained = sorted({f"{loss.label} ({_words(loss)})" for loss in losses if not _explained(loss, permits)})
+    unexplained = sorted({witness.describe(loss) for loss in losses if not _explained(loss, permits)})
     users, catalogs = witness.counted(apply)
     allowed = {str(oid) for oid in writes}
     for relation, count in sorted(users.items()):
@@ -210,13 +228,9 @@ def _explained(loss: Loss, permits: Permits) -> bool:
     allowed = whole if whole >= GONE else permits.get(loss.address, frozenset()) | whole
     if allowed >= GONE:
         return True
-    if loss.pointed_to_schema:
+    if loss.told_schema:
         return bool(allowed & {"relnamespace", "typnamespace"})
     return loss.changed != GONE and loss.changed <= allowed | _HOUSEKEEPING
-
-
-def _words(loss: Loss) -> str:
-    return f"gone from {loss.catalog}" if loss.changed == GONE else "changed: " + ", ".join(sorted(loss.changed))
 
 
 def _no_longer_visible(apply: Session, catalog: str, rows: Sequence[Row]) -> list[Row]:

@@ -44,6 +44,9 @@ _SESSION: Mapping[str, str] = {
     "synchronous_commit": "on",
     "client_connection_check_interval": "1000",
     "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+    # Queries are prepared and rehearsed before the locks; under them nothing is planned again.
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
 }
 
 Row = dict[str, Any]
@@ -102,12 +105,12 @@ class Session:
             parameters: Values only.
         """
         with translated():
-            return self._connection.execute(_text(statement, parameters), parameters).rowcount
+            return self._connection.execute(_text(statement, parameters), parameters, prepare=False).rowcount
 
     def rows(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[Row]:
         """Run a query and return its rows as dicts."""
         with translated():
-            return self._connection.execute(_text(query, parameters), parameters).fetchall()
+            return self._connection.execute(_text(query, parameters), parameters, prepare=True).fetchall()
 
     def row(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Row | None:
         """Run a query and return its first row, or None."""

@@ -26,12 +26,14 @@ CREATE TABLE IF NOT EXISTS emergency_backup.marker (
     registry_id  integer,
     xid          xid8 NOT NULL DEFAULT pg_current_xact_id(),
     applied_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    blocked_seconds double precision NOT NULL,
     steps        jsonb NOT NULL,
     finish       jsonb NOT NULL,
     PRIMARY KEY (installation, run)
 );
 COMMENT ON TABLE emergency_backup.marker IS 'A row here says that the run''s apply committed, since both commit together';
 COMMENT ON COLUMN emergency_backup.marker.registry_id IS 'Row of migration_rollbacks that the run is about';
+COMMENT ON COLUMN emergency_backup.marker.blocked_seconds IS 'From the first lock to the writing of this row';
 COMMENT ON COLUMN emergency_backup.marker.steps IS 'What apply did, step by step; becomes audit events afterwards';
 COMMENT ON COLUMN emergency_backup.marker.finish IS 'What is still to be done after COMMIT, in order; each may be repeated';
 

@@ -57,11 +57,20 @@ def remove_socket_folder(folder: Path, home: Path) -> None:
 
 
 def account(home: Path) -> pwd.struct_passwd:
-    """Return the account that runs a server which refuses to run as root: the home's owner, else `nobody`."""
+    """Return the account that runs PostgreSQL, which refuses to run as root: for root the home's owner, else `nobody`.
+
+    Raises:
+        BadConfiguration: The user has no name on this machine, as in a container; PostgreSQL refuses that too.
+    """
     user_id = os.geteuid()
     if user_id == 0 and home.exists():
         user_id = home.stat().st_uid
-    return pwd.getpwuid(user_id) if user_id else pwd.getpwnam("nobody")
+    try:
+        return pwd.getpwuid(user_id) if user_id else pwd.getpwnam("nobody")
+    except KeyError as error:
+        raise BadConfiguration(
+            f"user id {user_id} has no name on this machine, and PostgreSQL needs one; add it to /etc/passwd"
+        ) from error
 
 
 def open_way(folder: Path) -> None:
@@ -70,7 +79,9 @@ def open_way(folder: Path) -> None:
         mode = above.stat().st_mode
         if not mode & stat.S_IXOTH:
             _log.warning("%s: search permission given to others, for a server that may not run as root", above)
-            above.chmod(mode | stat.S_IXOTH)
+            # Where it cannot be given, the server's own complaint tells more.
+            with suppress(OSError):
+                above.chmod(mode | stat.S_IXOTH)
 
 
 def open_tree(folder: Path) -> None:
@@ -80,4 +91,5 @@ def open_tree(folder: Path) -> None:
         mode = path.stat().st_mode
         wanted = mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0)
         if wanted != mode:
-            path.chmod(wanted)
+            with suppress(OSError):
+                path.chmod(wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -47,7 +48,8 @@ class Server(ABC):
     def __init__(self, data: Path) -> None:
         self.data = data.expanduser().resolve()
         try:
-            self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Root's PostgreSQL runs as another account, which has to pass through.
+            self.data.mkdir(mode=0o700 if os.geteuid() else 0o711, parents=True, exist_ok=True)
         except OSError as error:
             raise BadConfiguration(f"data folder {data} cannot be made: {error.strerror}") from error
         self.log = self.data / f"{self.name}.log"
@@ -72,9 +74,11 @@ class Server(ABC):
 
     def stop(self) -> None:
         """Give up this handle, and stop the server if nobody else uses it; may be called again."""
-        with changing(self.data):
-            if self._usage.alone():
-                self._end()
+        try:
+            with changing(self.data):
+                if self._usage.alone():
+                    self._end()
+        finally:
             self._usage.give_up()
 
     def __enter__(self) -> Self:
@@ -99,11 +103,15 @@ class Server(ABC):
                 self._usage.share()
             self._wait(None)
         except BaseException:
-            self._usage.give_up()
+            # Ctrl-C may come at any time.
+            self.stop()
             raise
 
     def _begin(self) -> None:
-        child = self._launch()
+        try:
+            child = self._launch()
+        except OSError as error:
+            raise EmbeddedServerFailed(f"{self.executable} cannot be started: {error}") from error
         self._children[child.pid] = child
         try:
             self._wait(child)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -67,6 +68,24 @@ def gone(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def living_in(folder: Path) -> list[psutil.Process]:
+    """Return the processes that work in a folder or were told of it."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if not gone(process.pid) and str(folder) in f"{process.cwd()} {process.cmdline()}":
+                found.append(process)
+    return found
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Wait for something that will be true within seconds."""
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def pid_of(server: Server) -> int:
@@ -150,6 +169,22 @@ def test_sigterm_ends_the_servers_with_their_user(data_folder: Path, pytestconfi
 
     assert len(pids) == 2
     assert all(map(gone, pids))
+
+
+@pytest.mark.parametrize(
+    "moment", ["redis/redis.pid", "postgres.making", "postgres.making/PG_VERSION", "postgres/postmaster.pid"]
+)
+def test_sigterm_while_starting_leaves_nothing(data_folder: Path, pytestconfig: pytest.Config, moment: str) -> None:
+    """Whatever the start has come to when it is interrupted, no process stays."""
+    user = subprocess.Popen(
+        [sys.executable, "-c", USER, str(data_folder)], cwd=pytestconfig.rootpath, stderr=subprocess.DEVNULL
+    )
+    wait_until(lambda: (data_folder / moment).exists())
+
+    user.terminate()
+    user.wait(30)
+
+    wait_until(lambda: not living_in(data_folder))
 
 
 # -- sharing -------------------------------------------------------------------

@@ -262,6 +262,44 @@ def test_an_event_that_was_taken_back_is_no_log_line(ledger_engine: Engine) -> N
     assert [line["event_id"] for line in lines] == [str(kept.event_id)]
 
 
+def test_a_commit_that_fails_is_no_log_line(ledger_engine: Engine, superuser: psycopg.Connection) -> None:
+    """The line is written when COMMIT has succeeded, not when it is asked for."""
+
+    def append_and_lose_the_connection() -> None:
+        with transaction(ledger_engine) as conn:
+            audit.append(conn, Event(type="plan_read", actor="a", outcome="ok"))
+            pid = conn.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+            superuser.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+    with structlog.testing.capture_logs() as lines, pytest.raises(LedgerUnreachable):
+        append_and_lose_the_connection()
+
+    assert lines == []
+    assert _read(ledger_engine) == []
+
+
+def test_a_transaction_opened_in_another_way_is_logged_too(ledger_engine: Engine) -> None:
+    """No event goes without its line."""
+    with structlog.testing.capture_logs() as lines, ledger_engine.begin() as conn:
+        event = audit.append(conn, Event(type="plan_read", actor="a", outcome="ok"))
+
+    assert [line["event_id"] for line in lines] == [str(event.event_id)]
+
+
+def test_an_observer_sees_what_is_committed(ledger_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted is what is in the ledger."""
+    seen: list[AuditEvent] = []
+    monkeypatch.setattr(audit, "_observers", [])
+    audit.observe(seen.append)
+    with ledger_engine.connect() as conn:
+        audit.append(conn, Event(type="plan_read", actor="a", outcome="ok"))
+        conn.rollback()
+
+    event = _append(ledger_engine)
+
+    assert seen == [event]
+
+
 # -- tampering --------------------------------------------------------------
 
 

@@ -52,7 +52,8 @@ from stepback.embedded import Postgres, Redis
 PLAN = "5e" * 32
 CANARY = "canary-7f3d9a"
 DSN = f"postgresql://app:{CANARY}@db.example/goodbuy_hq"
-SETTINGS = Settings(targets={"goodbuy_hq": TargetSettings(url=SecretStr("postgresql://never-reached/"))})
+NEVER_REACHED = TargetSettings(url=SecretStr("postgresql://never-reached/"))
+SETTINGS = Settings(targets={"goodbuy_hq": NEVER_REACHED, "goodbuy_test": NEVER_REACHED})
 
 
 def a_key(issuer: str = "local:ada") -> PrivateKey:
@@ -422,12 +423,13 @@ def test_the_run_to_recover_has_to_be_there(door: Door) -> None:
     assert door.refusal().detail == {"code": "unknown_run"}
 
 
-def test_the_run_to_recover_has_to_be_the_one_that_is_named(door: Door) -> None:
-    """A recovery that names another migration than its run is about is refused."""
+@pytest.mark.parametrize("changes", [{"migration": "add_health_alerts"}, {"target": "goodbuy_test"}], ids=str)
+def test_the_run_to_recover_has_to_be_the_one_that_is_named(door: Door, changes: dict[str, str]) -> None:
+    """A recovery that names another migration or target than its run is about is refused."""
     subject = door.submit(door.envelope()).run
 
     with pytest.raises(UnknownRun, match="another target or migration"):
-        door.submit(door.envelope(kind=Kind.RECOVER, migration="add_health_alerts", subject_run=subject), never)
+        door.submit(door.envelope(kind=Kind.RECOVER, subject_run=subject, **changes), never)
 
 
 # -- nothing leaks ----------------------------------------------------------

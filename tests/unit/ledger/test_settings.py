@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from ledger.errors import BadConfiguration, UnknownTarget
 from ledger.settings import load
@@ -79,3 +80,80 @@ def test_secrets_do_not_show() -> None:
     settings = load({"STEPBACK_LEDGER_URL": "postgresql://u:hunter2@h/db"})
 
     assert "hunter2" not in repr(settings)
+
+
+# -- the file ------------------------------------------------------------------
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    """Key by key: what the environment does not name stays as the file has it."""
+    (tmp_path / "stepback.toml").write_text(
+        '[worker]\nthreads = 3\nmax_attempts = 7\n[targets.shop]\nurl = "postgresql://file"\nlock_timeout_ms = 500\n',
+        encoding="utf-8",
+    )
+
+    settings = load({"STEPBACK_WORKER_THREADS": "4", "STEPBACK_TARGETS__SHOP__URL": "postgresql://environment"})
+
+    assert (settings.worker.threads, settings.worker.max_attempts) == (4, 7)
+    assert settings.target("shop").dsn() == "postgresql://environment"
+    assert settings.target("shop").lock_timeout_ms == 500
+
+
+def test_stepback_config_names_another_file(tmp_path: Path) -> None:
+    """The file of the working directory is not read then."""
+    (tmp_path / "stepback.toml").write_text("[worker]\nthreads = 3\n", encoding="utf-8")
+    other = tmp_path / "other.toml"
+    other.write_text("[worker]\nmax_attempts = 7\n", encoding="utf-8")
+
+    settings = load({"STEPBACK_CONFIG": str(other)})
+
+    assert (settings.worker.threads, settings.worker.max_attempts) == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        pytest.param(b"[worker\nthreads = 3", "not valid TOML", id="not TOML"),
+        pytest.param(b'[worker]\nmetrics_host = "\xff"', "not valid TOML", id="not UTF-8"),
+        pytest.param(b'[ledgers]\nurl = "hunter2"', "ledgers: unknown key", id="unknown section"),
+        pytest.param(b'[ledger]\nurl = ["hunter2"]', "ledger.url", id="wrong type"),
+        pytest.param(b'ledger = "hunter2"', "ledger", id="not a section"),
+        pytest.param(b'data = "hunter2"', "STEPBACK_DATA", id="data"),
+        pytest.param(b'[targets."a b"]\nurl = "hunter2"', "target", id="bad target name"),
+    ],
+)
+def test_a_bad_file_is_named_without_its_values(tmp_path: Path, content: bytes, problem: str) -> None:
+    """The message says which file and which key; a value may be a secret."""
+    (tmp_path / "stepback.toml").write_bytes(content)
+
+    with pytest.raises(BadConfiguration) as refusal:
+        load({})
+
+    assert "stepback.toml" in str(refusal.value)
+    assert problem in str(refusal.value)
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_a_url_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
+    """A mounted secret is read when it is used, without the newline that editors add."""
+    secret = tmp_path / "secret"
+    settings = load({"STEPBACK_TARGETS__SHOP__URL_FILE": str(secret)})
+    secret.write_text("postgresql://t\n", encoding="utf-8")
+
+    assert settings.target("shop").dsn() == "postgresql://t"
+
+
+def test_a_url_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A secret that was not mounted is a matter of configuration."""
+    settings = load({"STEPBACK_TARGETS__SHOP__URL_FILE": str(tmp_path / "secret")})
+
+    with pytest.raises(BadConfiguration, match="secret cannot be read"):
+        settings.target("shop").dsn()
+
+
+def test_settings_do_not_change_after_loading() -> None:
+    """Every thread of a process may read them."""
+    settings = load({})
+
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.data = Path("elsewhere")  # type: ignore[misc]

@@ -1,0 +1,1 @@
+"""The measurements that the README quotes; `make bench` runs them."""

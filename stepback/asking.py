@@ -1,0 +1,82 @@
+"""Asking for something: a request signed with the local operator's key and handed in at the one door."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from uuid import uuid4
+
+from ledger.database import transaction
+from ledger.doorbell import open_doorbell
+from ledger.errors import UnknownRun
+from ledger.history import find
+from ledger.model import Kind
+from ledger.schema import installation_id
+from producers.envelope import Request, sign
+from producers.submit import Submitted, refuse, submit
+from stepback.installation import Installation, secret
+from worker.plan import source
+
+#: How long a command of the command line may wait for its begin: nobody is surprised by it tomorrow.
+VALID_FOR = timedelta(hours=1)
+
+
+def ask_rollback(here: Installation, *, target: str, migration: str, reason: str) -> Submitted:
+    """Ask for a migration to be rolled back.
+
+    Raises:
+        StepbackError: Any refusal; it is in the audit log.
+    """
+    return _ask(here, Kind.ROLLBACK, target=target, migration=migration, subject_run=None, reason=reason)
+
+
+def ask_recover(here: Installation, *, run: int, reason: str) -> Submitted:
+    """Ask for a completed rollback to be undone.
+
+    Raises:
+        UnknownRun: There is no such run; it is in the audit log.
+        StepbackError: Any other refusal; it is there too.
+    """
+    try:
+        with transaction(here.engine) as conn:
+            target = find(conn, run).target
+    except UnknownRun as error:
+        refuse(here.engine, actor=here.key.issuer, error=error)
+        raise
+    return _ask(here, Kind.RECOVER, target=target, migration=None, subject_run=run, reason=reason)
+
+
+def _ask(
+    here: Installation, kind: Kind, *, target: str, migration: str | None, subject_run: int | None, reason: str
+) -> Submitted:
+    now = datetime.now(UTC)
+    request = Request(
+        kind=kind,
+        target=target,
+        migration=migration,
+        subject_run=subject_run,
+        reason=reason,
+        command_id=uuid4(),
+        audience=str(installation_id(here.engine)),
+        issuer=here.key.issuer,
+        issued_at=now,
+        not_after=now + VALID_FOR,
+    )
+    redis = here.settings.redis
+    broker = open_doorbell(secret(redis.url), namespace=redis.namespace)
+    try:
+        return submit(
+            sign(request, here.key),
+            engine=here.engine,
+            broker=broker,
+            settings=here.settings,
+            pin=partial(_pin, here),
+        )
+    finally:
+        broker.client.close()
+
+
+def _pin(here: Installation, target: str, migration: str) -> str:
+    """Find the plan as it is at this moment."""
+    with here.session(target) as session:
+        return source.find(session, here.settings.target(target).plans, migration).sha256

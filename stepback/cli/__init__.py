@@ -1,0 +1,5 @@
+"""The command line: the console script `stepback`."""
+
+from stepback.cli.entry import main
+
+__all__ = ["main"]

@@ -1,0 +1,122 @@
+"""`rollback` and `recover`: ask, then follow the run or say how to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ledger.database import transaction
+from ledger.history import find
+from ledger.model import Run
+from producers.submit import NotRung, Submitted
+from stepback.asking import ask_recover, ask_rollback
+from stepback.cli import exits
+from stepback.cli.options import installation, json_option, run_argument, target_option
+from stepback.cli.telling import tell_error, tell_failure
+from stepback.following import follow
+from stepback.installation import Installation
+from stepback.show import documents, tables
+from stepback.show.console import err, out, plain
+from stepback.show.progress import Progress
+
+
+def _manners(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that every command which asks for something has."""
+    options: list[Any] = [
+        click.option("--reason", default="", metavar="TEXT", help="Why, for those who read it later."),
+        click.option("--wait", is_flag=True, help="Follow the run until it has ended; its end is the exit code."),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0),
+            metavar="SECONDS",
+            help="Follow it for so long at most (exit code 4). Implies --wait.",
+        ),
+        json_option,
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("migration", metavar="MIGRATION")
+@target_option
+@_manners
+def rollback(*, migration: str, target: str, reason: str, wait: bool, timeout: float | None, as_json: bool) -> int:
+    """Roll MIGRATION back. What its plan removes is preserved, and `recover` brings it back."""
+    with installation() as here:
+        return _carry_through(
+            here,
+            lambda: ask_rollback(here, target=target, migration=migration, reason=reason),
+            wait=wait or timeout is not None,
+            timeout=timeout,
+            as_json=as_json,
+        )
+
+
+@click.command()
+@run_argument
+@_manners
+def recover(*, run: int, reason: str, wait: bool, timeout: float | None, as_json: bool) -> int:
+    """Undo the completed rollback RUN: schema and data come back as they were."""
+    with installation() as here:
+        return _carry_through(
+            here,
+            lambda: ask_recover(here, run=run, reason=reason),
+            wait=wait or timeout is not None,
+            timeout=timeout,
+            as_json=as_json,
+        )
+
+
+def _carry_through(
+    here: Installation, ask: Callable[[], Submitted], *, wait: bool, timeout: float | None, as_json: bool
+) -> int:
+    try:
+        number = ask().run
+    except NotRung as error:
+        if not wait:
+            raise
+        # It is in the ledger: the reconciler rings once Redis is back, and that can be waited for.
+        tell_error(error, as_json=False)
+        number = error.run
+    if not wait:
+        return _say_how_to_follow(here, number, as_json=as_json)
+    try:
+        with Progress() as progress:
+            (run,) = follow(here.engine, [number], progress.tell, timeout_seconds=timeout)
+    except KeyboardInterrupt:
+        err().print(f"\nrun {number} goes on; `stepback show {number}` tells how it ended", soft_wrap=True)
+        raise
+    _tell_end(run, as_json=as_json)
+    return exits.of_run(run)
+
+
+def _say_how_to_follow(here: Installation, number: int, *, as_json: bool) -> int:
+    if as_json:
+        with transaction(here.engine) as conn:
+            documents.put_out(documents.of_run(find(conn, number)))
+    else:
+        out().print(f"run {number} is queued; `stepback show {number}` tells how it stands", soft_wrap=True)
+    return exits.OK
+
+
+def _tell_end(run: Run, *, as_json: bool) -> None:
+    if as_json:
+        documents.put_out(documents.of_run(run))
+        return
+    if run.error is not None:
+        tell_failure(run.error.code, run.error.message, as_json=False)
+    elif run.finished_at is None:
+        err().print(f"run {run.run} is still {run.state.value}; `stepback show {run.run}` tells how it ends")
+    out().print(plain(_summary(run)), soft_wrap=True)
+    if run.preserved:
+        out().print(tables.of_preserved(run.preserved))
+        out().print(f"`stepback recover {run.run}` brings it back", soft_wrap=True)
+
+
+def _summary(run: Run) -> str:
+    blocked = "" if run.blocked_seconds is None else f", blocked {tables.milliseconds(run.blocked_seconds)} ms"
+    return f"run {run.run}: {run.kind.value} of {run.migration} on {run.target}: {run.state.value}{blocked}"

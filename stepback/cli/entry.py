@@ -1,0 +1,54 @@
+"""From the process's arguments to its exit code; every error becomes a line or a document here, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+import structlog
+
+from ledger import log
+from ledger.errors import StepbackError
+from stepback.cli import exits
+from stepback.cli.commands import stepback
+from stepback.cli.scrub import scrubbed
+from stepback.cli.telling import tell_error, tell_failure
+
+_log = structlog.get_logger(__name__)
+
+
+def main() -> None:
+    """Be the console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out a command line and return the exit code."""
+    log.configure_logging(level="WARNING")
+    as_json = "--json" in arguments
+    try:
+        code = stepback.main(args=[*arguments], prog_name="stepback", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return exits.USAGE
+    except click.ClickException as error:
+        hint = f"; `{error.ctx.command_path} --help` helps" if isinstance(error, click.UsageError) and error.ctx else ""
+        tell_failure("usage", scrubbed(error.format_message(), arguments) + hint, as_json=as_json)
+        return exits.USAGE
+    except (KeyboardInterrupt, click.Abort):
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has heard enough; without this the interpreter complains when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.FAILED
+    except StepbackError as error:
+        tell_error(error, as_json=as_json)
+        return error.exit_code
+    except Exception as error:
+        _log.exception("command_broke")
+        told = f"Stepback itself broke ({type(error).__name__}); the log line on standard error says where"
+        tell_failure(StepbackError.code, told, as_json=as_json)
+        return exits.FAILED
+    return code if isinstance(code, int) else exits.OK

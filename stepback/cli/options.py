@@ -1,0 +1,45 @@
+"""Options and arguments that several commands share, and the installation that they work on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from ledger.settings import load
+from stepback.installation import Installation
+
+#: Numbers of runs are bigint.
+_MOST_RUNS = 2**63 - 1
+
+
+class RunNumber(click.ParamType):
+    """The number of a run. A text that is none is not repeated: it may be anything."""
+
+    name = "run"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401 - click's signature
+        """Return the number."""
+        if isinstance(value, int):
+            return value
+        if value.isascii() and value.isdigit() and 0 < int(value[:20]) <= _MOST_RUNS:
+            return int(value)
+        self.fail("a run is known by its number; `stepback runs` lists them", param, ctx)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+target_option = click.option("--target", required=True, metavar="T", help="Configured name of the database.")
+run_argument = click.argument("run", type=RunNumber(), metavar="RUN")
+
+
+@contextmanager
+def installation() -> Iterator[Installation]:
+    """Give the installation that file and environment configure.
+
+    Raises:
+        BadConfiguration: They do not.
+    """
+    with Installation.open(load()) as here:
+        yield here

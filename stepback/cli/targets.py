@@ -1,0 +1,91 @@
+"""`targets`: what is configured, whether it answers, and what is kept there."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import click
+
+from ledger.errors import StepbackError
+from stepback.cli.options import installation, json_option
+from stepback.installation import Installation
+from stepback.show import documents, tables
+from stepback.show.console import out, plain, table
+
+#: Targets that are asked at once: one that does not answer takes seconds.
+_AT_ONCE = 8
+
+_KEPT = (
+    "SELECT (SELECT count(DISTINCT migration_name) FROM public.migration_rollbacks) AS plans,"
+    " (SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'emergency\\_backup\\_r%') AS schemas,"
+    " (SELECT count(*) FROM emergency_backup.preserved_objects WHERE recovered_by IS NULL) AS objects,"
+    " (SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class AS c"
+    "    JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+    "   WHERE n.nspname LIKE 'emergency\\_backup\\_r%' AND c.relkind IN ('r', 'm', 'S')) AS bytes"
+)
+
+
+@dataclass(frozen=True)
+class _Target:
+    name: str
+    contact: str
+    server_version: str | None = None
+    plans: int | None = None
+    schemas: int | None = None
+    objects: int | None = None
+    bytes: int | None = None
+    error: StepbackError | None = None
+
+    def document(self) -> documents.Document:
+        return {
+            "name": self.name,
+            "reachable": self.server_version is not None,
+            "server_version": self.server_version,
+            "plans": self.plans,
+            "quarantine": {"schemas": self.schemas, "objects": self.objects, "bytes": self.bytes},
+            "contact": self.contact,
+            "error": documents.of_error(self.error)["error"] if self.error else None,
+        }
+
+
+@click.command()
+@json_option
+def targets(*, as_json: bool) -> None:
+    """List targets: whether they answer, the plans registered there, and what is kept in quarantine."""
+    with installation() as here, ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = list(pool.map(partial(_look, here), sorted(here.settings.targets)))
+    if as_json:
+        documents.put_out([each.document() for each in found])
+        return
+    made = table("target", "server", "plans", "quarantine", "objects", "bytes", "contact", "trouble", numbers=_NUMBERS)
+    for each in found:
+        made.add_row(
+            plain(each.name),
+            each.server_version or "does not answer",
+            tables.count(each.plans),
+            "" if each.schemas is None else f"{each.schemas} schemas",
+            tables.count(each.objects),
+            tables.size(each.bytes),
+            plain(each.contact),
+            plain(each.error.message if each.error else "", "red"),
+        )
+    out().print(made if found else "no targets are configured")
+
+
+def _look(here: Installation, name: str) -> _Target:
+    contact = here.settings.target(name).contact
+    version: str | None = None
+    try:
+        with here.session(name, installed=False) as session:
+            version = str(session.value("SELECT current_setting('server_version')")).split()[0]
+        with here.session(name) as session:
+            kept = session.row(_KEPT)
+    except StepbackError as error:
+        return _Target(name, contact, version, error=error)
+    assert kept is not None  # noqa: S101 - a SELECT without FROM always has a row
+    return _Target(name, contact, version, **kept)
+
+
+_NUMBERS = frozenset({"plans", "objects", "bytes"})

@@ -1,0 +1,120 @@
+"""Putting plans into a target's registry: each is read and judged first, then all are written or none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.errors import NotPossible, PlanRefused, StepbackError
+from worker import registry
+from worker.plan import source
+from worker.plan.parse import parse, statements
+from worker.plan.source import Plan
+from worker.target import Session
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What came of one plan."""
+
+    migration: str
+    plan_sha256: str
+    #: "registered", "changed" (another plan stood there) or "unchanged".
+    outcome: str
+    #: Why a rollback would not find this very plan, if so.
+    warning: str | None
+
+
+def plan_folders(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """Return the plan folders that the paths mean: each is one, or holds some.
+
+    Raises:
+        PlanRefused: A path is neither.
+    """
+    return tuple(folder for path in paths for folder in _folders(path))
+
+
+def read_plans(folders: Sequence[Path]) -> tuple[Plan, ...]:
+    """Read plans and judge their SQL as a run would.
+
+    Raises:
+        PlanRefused: One of them cannot be made safe; the message names it and gives the line.
+    """
+    return tuple(_read(folder) for folder in folders)
+
+
+def register(session: Session, plans: Sequence[Plan], folder: Path | None) -> tuple[Registered, ...]:
+    """Write plans into the registry, all or none.
+
+    Args:
+        session: In the target.
+        plans: Judged.
+        folder: Where the target's worker looks for plans; None: only in the registry.
+
+    Raises:
+        NotPossible: One of the migrations is being rolled back at this moment.
+    """
+    with session.transaction():
+        # Two who register the same plan at once would write two rows.
+        session.execute("LOCK TABLE public.migration_rollbacks IN SHARE ROW EXCLUSIVE MODE")
+        outcomes = [_write(session, plan) for plan in plans]
+        warnings = [_warning(session, plan, folder) for plan in plans]
+    return tuple(
+        Registered(plan.migration, plan.sha256, outcome, warning)
+        for plan, outcome, warning in zip(plans, outcomes, warnings, strict=True)
+    )
+
+
+def _folders(path: Path) -> Iterator[Path]:
+    # Resolved, so that the folder `.` has a name.
+    path = path.resolve()
+    if (path / "rollback.sql").is_file():
+        yield path
+        return
+    inside = sorted(entry.parent for entry in path.glob("*/rollback.sql"))
+    if not inside:
+        raise PlanRefused("no plan is there: a plan is a folder with a rollback.sql, named like its migration")
+    yield from inside
+
+
+def _read(folder: Path) -> Plan:
+    plan = source.read_folder(folder)
+    try:
+        parse(plan.rollback_sql)
+        if plan.verify_sql is not None:
+            statements(plan.verify_sql, "verify.sql")
+    except PlanRefused as error:
+        raise PlanRefused(f"plan {plan.migration}: {error.message}") from error
+    return plan
+
+
+def _write(session: Session, plan: Plan) -> str:
+    row = session.row(
+        "SELECT id, rollback_status AS status, plan_sha256, run FROM public.migration_rollbacks"
+        " WHERE migration_name = %s ORDER BY (rollback_status IS NOT DISTINCT FROM 'completed'), id DESC LIMIT 1",
+        (plan.migration,),
+    )
+    if row is not None and row["plan_sha256"] == plan.sha256:
+        return "unchanged"
+    if row is not None and row["status"] == "in_progress":
+        raise NotPossible(f"{plan.migration} is being rolled back by run {row['run']}; register it when that has ended")
+    # A completed row is history: the new plan is for the next time.
+    if row is None or row["status"] == "completed":
+        registry.ensure_row(session, plan.migration, plan.rollback_sql, plan.sha256)
+        return "registered" if row is None else "changed"
+    session.execute(
+        "UPDATE public.migration_rollbacks SET rollback_sql = %s, plan_sha256 = %s, rollback_status = 'pending',"
+        " rollback_notes = 'registered anew' WHERE id = %s",
+        (plan.rollback_sql, plan.sha256, row["id"]),
+    )
+    return "changed"
+
+
+def _warning(session: Session, plan: Plan, folder: Path | None) -> str | None:
+    """Look for the plan as a rollback from here would."""
+    try:
+        found = source.find(session, folder, plan.migration)
+    except StepbackError as error:
+        return error.message
+    return None if found.sha256 == plan.sha256 else "the target's folder of plans holds another plan of this name"

@@ -1,0 +1,1 @@
+"""What is shown: one JSON document for scripts, tables and progress for people."""

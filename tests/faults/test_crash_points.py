@@ -1,0 +1,245 @@
+"""A worker is killed at every place between two effects; the next one must bring the run to its one end."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from ledger import commands
+from ledger.database import transaction
+from ledger.model import Command, Kind, Run, State
+from tests.faults.processes import Station, wait_for
+from tests.harness import Engine
+from worker.executor import CRASH_POINTS, CRASH_POINTS_ASIDE
+from worker.fingerprint import Fingerprint
+from worker.target import Session
+
+#: Tables that go, a type, foreign keys both ways, an identity sequence, a generated column.
+_MIGRATION = "add_quickbooks_connections"
+
+
+@pytest.fixture
+def station(
+    sample_engine: Engine, ledger_url: str, redis_url: str, redis_namespace: str, tmp_path: Path
+) -> Station:
+    """Give a place to start workers at, on the sample."""
+    return Station(sample_engine, ledger_url, redis_url, redis_namespace, tmp_path / "worker.log")
+
+
+def _record(station: Station, command: Command) -> int:
+    with transaction(station.engine.ledger) as conn:
+        run, _new = commands.record(conn, command, envelope=str(command.command_id), idempotency_key=None)
+    return run
+
+
+def _finished(station: Station, run: int) -> Run:
+    """Let a sound worker bring a run to its end."""
+    engine = station.engine
+    with station.worker():
+        wait_for("the run to end", lambda: engine.find(run).state not in {State.QUEUED, State.IN_PROGRESS})
+    return engine.find(run)
+
+
+@pytest.mark.parametrize("kind", [Kind.ROLLBACK, Kind.RECOVER])
+@pytest.mark.parametrize("point", CRASH_POINTS)
+def test_kill_at_point(station: Station, point: str, kind: Kind) -> None:
+    """Killed at {point}: the target is before or after, never between; another worker completes; one effect."""
+    engine = station.engine
+    before = engine.fingerprint()
+    first = engine.rollback(_MIGRATION) if kind is Kind.RECOVER else None
+    middle = engine.fingerprint()
+    command = engine.command(kind=kind, migration=_MIGRATION, subject_run=first and first.run)
+    run = _record(station, command)
+
+    with station.worker(fatal=point) as doomed:
+        station.ring(command.command_id)
+        assert doomed.wait(timeout=30) == -signal.SIGKILL
+    wait_for("the server to notice", lambda: not _sessions_of(engine, run))
+    _preserved_before_removed(engine, run, kind, engine.fingerprint(), middle)
+    done = _finished(station, run)
+
+    assert done.state is State.COMPLETED, done.error
+    assert done.attempt == (1 if point == "settled" else 2)
+    if kind is Kind.RECOVER:
+        assert engine.fingerprint() == before
+    _one_effect(engine, done)
+    assert [(s.phase, s.step) for s in done.steps if s.phase == "apply"] == _steps_in_marker(engine, run)
+    assert engine.registry(_MIGRATION) == ["recovered" if kind is Kind.RECOVER else "completed"]
+    _again(station, command, engine.fingerprint())
+    if kind is Kind.ROLLBACK:
+        assert engine.recover(done).state is State.COMPLETED
+        assert engine.fingerprint() == before
+
+
+def _sessions_of(engine: Engine, run: int) -> list[dict[str, Any]]:
+    return engine.query(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+        f" AND application_name LIKE 'stepback run {run}.%'"
+    )
+
+
+def _preserved_before_removed(engine: Engine, run: int, kind: Kind, now: Fingerprint, middle: Fingerprint) -> None:
+    """Whatever is not as it was is preserved, and the marker is there exactly if something changed."""
+    marked = engine.query(f"SELECT FROM emergency_backup.marker WHERE run = {run}")  # noqa: S608 - a number
+    assert bool(marked) == (now != middle)
+    if kind is Kind.ROLLBACK:
+        kept = engine.query(f"SELECT FROM emergency_backup.preserved_objects WHERE run = {run}")  # noqa: S608 - a number
+        assert bool(kept) == bool(marked)
+
+
+def _one_effect(engine: Engine, run: Run) -> None:
+    """There is one marker, one quarantine at most, and each finish step was reported as completed."""
+    marked = engine.query(f"SELECT run FROM emergency_backup.marker WHERE run = {run.run}")  # noqa: S608 - a number
+    assert len(marked) == 1
+    schemas = engine.query(f"SELECT nspname FROM pg_namespace WHERE nspname LIKE 'emergency\\_backup\\_r{run.run}\\_%'")  # noqa: S608 - a number
+    assert len(schemas) == (1 if run.kind is Kind.ROLLBACK else 0)
+    settled = [e for e in engine.events(run) if e.type.startswith("run_") and e.type != "run_claimed"]
+    assert [e.type for e in settled] == ["run_completed"]
+    assert {s.outcome for s in run.steps} == {"completed"}
+
+
+def _steps_in_marker(engine: Engine, run: int) -> list[tuple[str, str]]:
+    (row,) = engine.query(f"SELECT steps FROM emergency_backup.marker WHERE run = {run}")  # noqa: S608 - a number
+    return [("apply", step["step"]) for step in row["steps"]]
+
+
+def _again(station: Station, command: Command, expected: Fingerprint) -> None:
+    """Delivered once more, the command changes nothing."""
+    assert not station.engine.deliver(command.command_id)
+    assert station.engine.fingerprint() == expected
+
+
+# -- the points themselves ------------------------------------------------------
+
+
+class _Trace:
+    """Writes down, in order, the crash points passed and the effects had."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.seen: list[str] = []
+        engine.at = lambda point: self.seen.append(f"point {point}")
+
+    def effects_without_point(self) -> list[tuple[str, str]]:
+        """Return every two effects that follow each other with no point between them."""
+        pairs = zip(self.seen, self.seen[1:], strict=False)
+        return [(a, b) for a, b in pairs if a.startswith("effect") and b.startswith("effect")]
+
+    @property
+    def points(self) -> list[str]:
+        """The points passed, each where it was passed first."""
+        return list(dict.fromkeys(seen.removeprefix("point ") for seen in self.seen if seen.startswith("point")))
+
+
+@pytest.fixture
+def trace(sample_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Trace]:
+    """Give a trace of everything that ledger and target are told to keep.
+
+    A heartbeat is no effect: it changes nothing that a later attempt looks at. Asking is the producer's.
+    """
+    traced = _Trace(sample_engine)
+    written: list[str] = []
+
+    def note_write(_conn: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        told = " ".join(statement.split())
+        asked = told.startswith("INSERT INTO ledger.commands") or told.startswith("INSERT INTO ledger.runs")
+        if not asked and told.startswith(("INSERT", "UPDATE", "WITH")) and "worker = %(worker)s" not in told.partition("WHERE")[2]:
+            written.append(told)
+
+    def note_commit(_conn: Any) -> None:
+        if written:
+            traced.seen.append(f"effect in the ledger: {written[0][:60]}")
+            written.clear()
+
+    event.listen(sample_engine.ledger, "before_cursor_execute", note_write)
+    event.listen(sample_engine.ledger, "commit", note_commit)
+    _watch_target(traced, monkeypatch)
+    yield traced
+    event.remove(sample_engine.ledger, "before_cursor_execute", note_write)
+    event.remove(sample_engine.ledger, "commit", note_commit)
+
+
+def _watch_target(traced: _Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit: Callable[[Session], None] = Session.commit
+    execute: Callable[..., int] = Session.execute
+
+    def noted_commit(session: Session) -> None:
+        commit(session)
+        traced.seen.append("effect in the target: COMMIT")
+
+    def noted_execute(session: Session, statement: str, *rest: Any) -> int:
+        alone = not session.in_transaction
+        count = execute(session, statement, *rest)
+        if alone and not session.in_transaction and not statement.startswith(("SET", "ROLLBACK")):
+            traced.seen.append(f"effect in the target: {statement[:60]}")
+        return count
+
+    monkeypatch.setattr(Session, "commit", noted_commit)
+    monkeypatch.setattr(Session, "execute", noted_execute)
+
+
+def test_every_point_is_passed_and_none_is_missing(sample_engine: Engine, trace: _Trace) -> None:
+    """Rollback and recovery pass every listed point in order, and have no two effects without one in between."""
+    first = sample_engine.rollback(_MIGRATION)
+    rollback, effects = trace.points, trace.effects_without_point()
+    trace.seen.clear()
+    sample_engine.recover(first)
+
+    assert rollback == list(CRASH_POINTS)
+    assert effects == []
+    assert trace.points == list(CRASH_POINTS)
+    assert trace.effects_without_point() == []
+
+
+def test_points_aside_are_passed(sample_engine: Engine, trace: _Trace, tmp_path: Path) -> None:
+    """Where it does not work out, too, no two effects follow each other without a point in between."""
+    engine = sample_engine
+    engine.plans = tmp_path
+    engine.plan("DROP TABLE health_alerts;", verify="SELECT false;", migration="gated")
+    engine.plan("DROP TABLE health_alerts;", migration="locked")
+    engine.limits = {"lock_timeout_ms": 50, "lock_budget_seconds": 0.2}
+
+    gated = engine.rollback("gated")
+    with engine.connect("goodbuy_app") as reader, reader.transaction():
+        reader.execute("SELECT FROM health_alerts")
+        locked = engine.rollback("locked")
+
+    assert gated.error is not None
+    assert gated.error.code == "gate_failed"
+    assert locked.error is not None
+    assert locked.error.code == "lock_budget_spent"
+    assert {"lock_wait_journaled", "registry_left"} <= set(trace.points)
+    assert trace.effects_without_point() == []
+
+
+@pytest.mark.parametrize("point", ["registry_left", "lock_wait_journaled"])
+def test_kill_on_the_way_down(station: Station, point: str, tmp_path: Path) -> None:
+    """Killed while it fails: the next worker lets it fail, the registry says so, and nothing is changed."""
+    engine = station.engine
+    engine.plans = tmp_path
+    engine.plan("DROP TABLE health_alerts;", verify="SELECT false;", migration="gated")
+    engine.limits = {"lock_timeout_ms": 50, "lock_budget_seconds": 2}
+    before = engine.fingerprint()
+    command = engine.command(migration="gated")
+    run = _record(station, command)
+
+    with engine.connect("goodbuy_app") as reader, reader.transaction():
+        if point == "lock_wait_journaled":
+            reader.execute("SELECT FROM health_alerts")
+        with station.worker(fatal=point) as doomed:
+            station.ring(command.command_id)
+            assert doomed.wait(timeout=30) == -signal.SIGKILL
+    done = _finished(station, run)
+
+    assert (done.state, done.error and done.error.code) == (State.FAILED, "gate_failed")
+    assert engine.registry("gated") == ["failed"]
+    assert engine.fingerprint() == before
+
+
+def test_points_aside_are_listed() -> None:
+    """The points aside are not those of the way through."""
+    assert not set(CRASH_POINTS) & set(CRASH_POINTS_ASIDE)

@@ -1,0 +1,284 @@
+"""A harness for the engine: commands go through ledger and executor as in a worker, in this process, and are looked at.
+
+The specification of every kind of object is written with it: picture, roll back, look, recover, same picture.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, LiteralString, cast
+from uuid import UUID, uuid4
+
+import psycopg
+import sqlalchemy
+from psycopg.rows import dict_row
+from pydantic import SecretStr
+
+from ledger import audit, commands, runs
+from ledger.database import transaction
+from ledger.model import AuditEvent, Command, Kind, Run, State
+from ledger.schema import installation_id
+from ledger.settings import Settings, TargetSettings, WorkerSettings
+from stepback.embedded import Postgres
+from worker import fingerprint
+from worker.executor import Executor, pass_by
+from worker.fingerprint import Fingerprint
+from worker.install import install
+from worker.target import Session, connect
+
+#: The target's name in every command.
+TARGET = "shop"
+
+_TABLES = """
+SELECT format('%I.%I', n.nspname, c.relname) AS name
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\\_%'
+   AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'emergency\\_backup%'
+   AND c.oid <> coalesce(to_regclass('public.migration_rollbacks'), 0::oid)
+ ORDER BY 1
+"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A database as three witnesses tell it: our own fingerprint, pg_dump, and every row as JSON."""
+
+    fingerprint: Fingerprint
+    #: Lines of pg_dump's schema, sorted, without the commas that tell which column is the last.
+    dump: tuple[str, ...]
+    rows: Mapping[str, Sequence[Mapping[str, Any]]]
+
+    def lost(self, later: Picture) -> list[str]:
+        """Return what this picture shows and a later one does not."""
+        return sorted(set(self.fingerprint.schema) - set(later.fingerprint.schema)) + sorted(
+            set(self.dump) - set(later.dump)
+        )
+
+
+@dataclass(frozen=True)
+class KeptRow:
+    """What emergency_backup.preserved_objects says of one object."""
+
+    kind: str
+    name: str
+    how: str
+    quarantine: str | None
+    relation: str | None
+    rows: int | None
+
+    def label(self) -> str:
+        """Return it as the tables of cases write it."""
+        return f"{self.how} {self.kind} {self.name}"
+
+
+@dataclass
+class Engine:
+    """One target with one ledger, and an executor between them."""
+
+    postgres: Postgres
+    ledger: sqlalchemy.Engine
+    database: str
+    plans: Path
+    #: The worker's URL, where it is not the ordinary one.
+    url: str = ""
+    #: Over the defaults of a target: `lock_timeout_ms=100`.
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    at: Callable[[str], None] = pass_by
+
+    def __post_init__(self) -> None:
+        """Fill in the worker's ordinary URL."""
+        self.url = self.url or self.postgres.url(self.database, "stepback_worker")
+
+    # -- the two sides ----------------------------------------------------------
+
+    @cached_property
+    def installation(self) -> UUID:
+        """The ledger's installation."""
+        return installation_id(self.ledger)
+
+    @cached_property
+    def session(self) -> Session:
+        """A session of the worker's role, outside any run."""
+        return connect(self.postgres.url(self.database, "stepback_worker"), "harness")
+
+    def install(self) -> None:
+        """Install the target's side."""
+        install(self.session)
+
+    def close(self) -> None:
+        """Hang up."""
+        if "session" in self.__dict__:
+            self.session.close()
+
+    def connect(self, role: str) -> psycopg.Connection[dict[str, Any]]:
+        """Open a connection to the target for a role, `postgres` being the superuser."""
+        return psycopg.connect(self.postgres.url(self.database, role), autocommit=True, row_factory=dict_row)
+
+    def run_sql(self, role: str, script: str) -> None:
+        """Run a script in the target as a role."""
+        with self.connect(role) as conn:
+            conn.execute(cast("LiteralString", script))
+
+    def owner(self, script: str) -> None:
+        """Run a script as the application that owns the tables."""
+        self.run_sql("goodbuy_app", script)
+
+    def admin(self, script: str) -> None:
+        """Run a script as the superuser."""
+        self.run_sql("postgres", script)
+
+    def query(self, question: str, role: str = "postgres") -> list[dict[str, Any]]:
+        """Ask the target something."""
+        with self.connect(role) as conn:
+            return conn.execute(cast("LiteralString", question)).fetchall()
+
+    # -- plans ------------------------------------------------------------------
+
+    def plan(
+        self, rollback: str, *, verify: str | None = None, accepts: Sequence[str] = (), migration: str = "m"
+    ) -> None:
+        """Write a folder plan."""
+        folder = self.plans / migration
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "rollback.sql").write_text(rollback, encoding="utf-8")
+        if verify is not None:
+            (folder / "verify.sql").write_text(verify, encoding="utf-8")
+        if accepts:
+            (folder / "plan.toml").write_text(f"accepts = {json.dumps(list(accepts))}\n", encoding="utf-8")
+
+    def row(self, rollback: str, *, migration: str = "m", role: str = "goodbuy_app", recorded_by: str = "") -> None:
+        """Write a bare registry row as a role, as the rollback plan document does."""
+        columns, values = "migration_name, rollback_sql", [migration, rollback]
+        if recorded_by:
+            columns, values = f"{columns}, recorded_by", [*values, recorded_by]
+        marks = ", ".join("%s" for _ in values)
+        with self.connect(role) as conn:
+            insert = f"INSERT INTO public.migration_rollbacks ({columns}) VALUES ({marks})"
+            conn.execute(cast("LiteralString", insert), values)
+
+    def registry(self, migration: str = "m") -> list[str]:
+        """Return the status of each registry row of a migration, the oldest first."""
+        rows = self.session.rows(
+            "SELECT rollback_status FROM public.migration_rollbacks WHERE migration_name = %s ORDER BY id", (migration,)
+        )
+        return [row["rollback_status"] for row in rows]
+
+    # -- commands ---------------------------------------------------------------
+
+    def rollback(self, migration: str = "m", **changes: Any) -> Run:  # noqa: ANN401 - any field of a command
+        """Submit a rollback and carry it out."""
+        return self.carry_out(self.command(kind=Kind.ROLLBACK, migration=migration, **changes))
+
+    def recover(self, run: Run | int, **changes: Any) -> Run:  # noqa: ANN401 - any field of a command
+        """Submit the recovery of a run and carry it out."""
+        subject, migration = (run, "m") if isinstance(run, int) else (run.run, run.migration)
+        return self.carry_out(self.command(kind=Kind.RECOVER, migration=migration, subject_run=subject, **changes))
+
+    def command(self, **changes: Any) -> Command:  # noqa: ANN401 - any field of a command
+        """Make a command; nothing is written."""
+        fields: dict[str, Any] = {
+            "command_id": uuid4(),
+            "kind": Kind.ROLLBACK,
+            "target": TARGET,
+            "migration": "m",
+            "subject_run": None,
+            "plan_sha256": None,
+            "requested_by": "local:ada",
+            "reason": "a test",
+            "not_after": datetime.now(UTC) + timedelta(hours=1),
+        }
+        return Command(**{**fields, **changes})
+
+    def carry_out(self, command: Command) -> Run:
+        """Record a command, deliver it once, and return what became of its run."""
+        with transaction(self.ledger) as conn:
+            run, _new = commands.record(conn, command, envelope=str(command.command_id), idempotency_key=None)
+        self.deliver(command.command_id)
+        return self.find(run)
+
+    def deliver(self, command_id: UUID) -> bool:
+        """Ring for a command as Redis would; return whether there was anything to claim."""
+        claim = runs.claim(self.ledger, command_id, worker="w1", lease_seconds=60)
+        if claim is None:
+            return False
+        Executor(self.ledger, self.settings, self.installation, self.at).carry_out(claim)
+        return True
+
+    @property
+    def settings(self) -> Settings:
+        """What a worker on this target would be configured with."""
+        target = TargetSettings(url=SecretStr(self.url), plans=self.plans, **self.limits)
+        # No heartbeat comes within a test, and what cannot be reached is a person's business at once.
+        worker = WorkerSettings(lease_seconds=60, unreachable_seconds=0)
+        return Settings(targets={TARGET: target}, worker=worker)
+
+    # -- looking ----------------------------------------------------------------
+
+    def find(self, run: int) -> Run:
+        """Return a run as the ledger knows it."""
+        with transaction(self.ledger) as conn:
+            return runs.find(conn, run)
+
+    def events(self, run: Run) -> list[AuditEvent]:
+        """Return the audit events of a run, and see that the whole chain is sound."""
+        with transaction(self.ledger) as conn:
+            assert audit.verify(conn).ok
+            return [event for event in audit.read(conn) if event.run == run.run]
+
+    def kept(self, run: Run) -> list[KeptRow]:
+        """Return what a run keeps in the target, in the order of removal."""
+        rows = self.session.rows(
+            "SELECT kind, name, how, quarantine, relation, rows FROM emergency_backup.preserved_objects"
+            " WHERE installation = %s AND run = %s ORDER BY ordinal",
+            (self.installation, run.run),
+        )
+        return [KeptRow(**row) for row in rows]
+
+    def fingerprint(self) -> Fingerprint:
+        """Take Stepback's own fingerprint of the target."""
+        return fingerprint.of_database(self.session)
+
+    def picture(self) -> Picture:
+        """Take a picture of everything in the target that is not Stepback's."""
+        with self.connect("postgres") as conn:
+            names = [row["name"] for row in conn.execute(cast("LiteralString", _TABLES)).fetchall()]
+            rows = {name: rows_of(conn, name) for name in names}
+        return Picture(self.fingerprint(), self._dump(), rows)
+
+    def _dump(self) -> tuple[str, ...]:
+        command = [str(self.postgres.bin / "pg_dump"), "--schema-only", "--exclude-schema=emergency_backup*"]
+        command += ["--exclude-table=public.migration_rollbacks*", "--exclude-table=public.rollback_status_monitor"]
+        url = self.postgres.superuser_url(self.database)
+        done = subprocess.run([*command, f"--dbname={url}"], check=True, capture_output=True, text=True)
+        # pg_dump guards its output with a random key; comments repeat what the statements say.
+        lines = (line.rstrip(",") for line in done.stdout.splitlines())
+        return tuple(sorted(line for line in lines if line and not line.startswith(("--", "\\"))))
+
+
+def rows_of(conn: psycopg.Connection[dict[str, Any]], table: str) -> list[dict[str, Any]]:
+    """Return a table's rows, in an order that does not depend on where they lie or how columns are ordered."""
+    found = conn.execute(cast("LiteralString", f"SELECT to_jsonb(t) AS row FROM ONLY {table} AS t")).fetchall()
+    return sorted((row["row"] for row in found), key=lambda row: json.dumps(row, sort_keys=True))
+
+
+def ended(run: Run) -> str:
+    """Return how a run ended, as one line: its state, and its error if it has one."""
+    return str(run.state) if run.error is None else f"{run.state}: {run.error.code}: {run.error.message}"
+
+
+def completed(run: Run) -> Run:
+    """Return a run, and see that it completed with every step."""
+    assert run.state is State.COMPLETED, ended(run)
+    assert {step.outcome for step in run.steps} == {"completed"}, [s for s in run.steps if s.outcome != "completed"]
+    return run
+
+
+def labels(rows: Iterable[KeptRow]) -> list[str]:
+    """Return what is kept as the tables of cases write it, sorted."""
+    return sorted(row.label() for row in rows)
