@@ -38,9 +38,10 @@ from sqlalchemy import Engine
 
 from ledger import commands, runs
 from ledger.database import open_ledger, transaction
+from ledger.installation import installation_id
 from ledger.log import configure_logging
 from ledger.model import Command, Kind, Run, State
-from ledger.schema import installation_id, upgrade
+from ledger.schema import upgrade
 from ledger.settings import Settings, TargetSettings
 from stepback.embedded import Postgres, ensure_roles_and_databases
 from stepback.sample import load_sample
@@ -109,10 +110,13 @@ def _make_template(server: Postgres, rows: int) -> None:
     _admin(server, f"CREATE DATABASE {name} OWNER goodbuy_app")
     load_sample(server.url(name, "goodbuy_app"))
     with psycopg.connect(server.url(name, "goodbuy_app"), autocommit=True) as owner:
-        columns = [row[0] for row in owner.execute(
-            "SELECT attname::text FROM pg_attribute WHERE attrelid = 'health_metrics'::regclass AND attnum > 1"
-            " AND NOT attisdropped ORDER BY attnum"
-        )]
+        columns = [
+            row[0]
+            for row in owner.execute(
+                "SELECT attname::text FROM pg_attribute WHERE attrelid = 'health_metrics'::regclass AND attnum > 1"
+                " AND NOT attisdropped ORDER BY attnum"
+            )
+        ]
         told = ", ".join(columns)
         owner.execute(
             f"INSERT INTO health_metrics ({told}) SELECT {told} FROM health_metrics,"

@@ -36,7 +36,7 @@ _APPEND = text(
     FROM ledger.append_audit_event(
         :type, :actor, :outcome, CAST(:run AS bigint), CAST(:attempt AS integer), CAST(:target AS text),
         CAST(:phase AS text), CAST(:step AS text), CAST(:detail AS jsonb))
-    """  # noqa: S608 - names of columns, written above
+    """
 )
 
 _READ = text(
@@ -46,7 +46,7 @@ _READ = text(
     WHERE seq > :after AND (CAST(:run AS bigint) IS NULL OR run = :run)
     ORDER BY seq
     LIMIT :limit
-    """  # noqa: S608 - names of columns, written above
+    """
 )
 
 # The head is read by the same statement, so from the same snapshot: appends may go on meanwhile.
@@ -56,7 +56,7 @@ _WALK = text(
            (SELECT seq FROM ledger.audit_head) AS head_seq, (SELECT hash FROM ledger.audit_head) AS head_hash
     FROM ledger.audit_events
     ORDER BY seq
-    """  # noqa: S608 - names of columns, written above
+    """
 )
 
 _EMPTY = text(

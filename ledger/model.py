@@ -9,7 +9,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 #: What canonical JSON may hold. No floats: a hash must not depend on how a number is printed.
-Json: TypeAlias = "None | bool | int | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
 
 
 class Kind(StrEnum):

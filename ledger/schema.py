@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import TYPE_CHECKING
 
 import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
-from ledger.database import open_ledger, reaching_ledger, transaction
+from ledger.database import open_ledger, transaction
 from ledger.errors import BadConfiguration
-
-if TYPE_CHECKING:
-    from uuid import UUID
 
 #: Advisory lock that two installers meet at: "stepback" in ASCII, read as a number.
 _INSTALL_LOCK = int.from_bytes(b"stepback", "big")
@@ -24,7 +20,6 @@ _INSTALL_LOCK = int.from_bytes(b"stepback", "big")
 _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 _ENCODING = text("SELECT current_setting('server_encoding')")
 _ACT_AS_OWNER = text("SET LOCAL ROLE stepback_owner")
-_INSTALLATION_ID = text("SELECT id FROM ledger.installation")
 
 
 def upgrade(admin_url: str) -> str:
@@ -80,21 +75,3 @@ def _migrate(conn: Connection) -> str:
         raise AssertionError("no revisions in ledger/migrations")
     command.upgrade(config, "head")
     return head
-
-
-@reaching_ledger()
-def installation_id(engine: Engine) -> UUID:
-    """Return which installation this ledger belongs to.
-
-    Raises:
-        BadConfiguration: The ledger is not installed, or not for this login.
-        LedgerUnreachable: The ledger does not answer.
-    """
-    try:
-        with engine.connect() as conn:
-            found: UUID = conn.execute(_INSTALLATION_ID).scalar_one()
-    except ProgrammingError as error:
-        raise BadConfiguration(
-            "the ledger is not installed in this database, or not for this login; run `stepback init`"
-        ) from error
-    return found

@@ -117,6 +117,10 @@ class Settings(_Section):
         return self.targets[name]
 
 
+_SECTIONS: dict[str, type[_Section]] = {"ledger": LedgerSettings, "redis": RedisSettings, "worker": WorkerSettings}
+_OTHER_VARIABLES = ("STEPBACK_CONFIG", "STEPBACK_DATA")
+
+
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the configuration file and the environment; the environment wins.
 
@@ -133,10 +137,10 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     tree: dict[str, Any] = {}
     if named or path.exists():
         tree = _read(path)
-    source = str(path) if tree else "the environment"
-    _overlay(tree, environ)
+    source = f"{path} or the environment" if tree else "the environment"
     if "data" in tree:
-        raise BadConfiguration(f"{source}: data is not a key of the file; set STEPBACK_DATA")
+        raise BadConfiguration(f"{path}: data is not a key of the file; set STEPBACK_DATA")
+    _overlay(tree, environ)
     try:
         settings = Settings.model_validate({**tree, "data": Path(environ.get("STEPBACK_DATA") or ".stepback")})
         for name in settings.targets:
@@ -158,20 +162,53 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _overlay(tree: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """Put variables over the file's keys; a variable that means nothing is more likely a slip than a wish."""
     for variable, value in environ.items():
+        if not variable.startswith("STEPBACK_") or variable in _OTHER_VARIABLES:
+            continue
         section, _, key = variable.removeprefix("STEPBACK_").lower().partition("_")
-        if variable.startswith("STEPBACK_TARGETS__"):
-            name, _, key = variable.removeprefix("STEPBACK_TARGETS__").lower().partition("__")
-            tree.setdefault("targets", {}).setdefault(name, {})[key] = value
-        elif variable.startswith("STEPBACK_") and section in {"ledger", "redis", "worker"}:
-            tree.setdefault(section, {})[key] = value
+        if section == "targets" and key.startswith("_"):
+            section, _, key = key[1:].partition("__")
+            _set(_table(tree, "targets"), _spelling(tree, section), key, value)
+        elif section in _SECTIONS and key:
+            _set(tree, section, key, value)
+        else:
+            known = ", ".join(f"STEPBACK_{name.upper()}_…" for name in _SECTIONS)
+            raise BadConfiguration(
+                f"{variable}: not a variable of Stepback; known are {', '.join(_OTHER_VARIABLES)}, {known},"
+                " STEPBACK_TARGETS__NAME__…"
+            )
+
+
+def _set(tree: dict[str, Any], section: str, key: str, value: str) -> None:
+    _table(tree, section)[key] = value
+
+
+def _table(tree: dict[str, Any], name: str) -> dict[str, Any]:
+    table = tree.setdefault(name, {})
+    if not isinstance(table, dict):
+        raise BadConfiguration(f"{name}: a table is wanted here, [{name}]")
+    return table
+
+
+def _spelling(tree: dict[str, Any], name: str) -> str:
+    """Return a target's name as the file spells it: variables are written in capitals."""
+    return next((known for known in _table(tree, "targets") if known.lower() == name), name)
 
 
 def _explain(source: str, error: ValidationError) -> str:
-    """Say which key is wrong and why, without the value, which may be a secret."""
+    """Say which key is wrong and what is allowed, without the value, which may be a secret."""
     problems = []
     for item in error.errors(include_input=False, include_url=False):
         key = ".".join(str(part) for part in item["loc"])
-        reason = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
+        reason = item["msg"]
+        if item["type"] == "extra_forbidden":
+            reason = f"unknown key; known are {', '.join(_known(item['loc']))}"
         problems.append(f"{key}: {reason}")
     return f"{source}: " + "; ".join(problems)
+
+
+def _known(place: tuple[int | str, ...]) -> list[str]:
+    section = _SECTIONS.get(str(place[0])) if len(place) > 1 else Settings
+    fields = (section or TargetSettings).model_fields
+    return sorted(name for name in fields if name != "data")

@@ -14,9 +14,9 @@ from ledger import audit, commands, doorbell, keys
 from ledger.canonical import sha256
 from ledger.database import transaction
 from ledger.errors import BadName, LedgerUnreachable, QueueUnreachable, StepbackError
+from ledger.installation import installation_id
 from ledger.model import Command, Event, Json
 from ledger.names import check_name
-from ledger.schema import installation_id
 from ledger.settings import Settings
 from producers.admission import Pin, admit, pinned
 from producers.envelope import open_envelope

@@ -10,8 +10,8 @@ from ledger.database import transaction
 from ledger.doorbell import open_doorbell
 from ledger.errors import UnknownRun
 from ledger.history import find
+from ledger.installation import installation_id
 from ledger.model import Kind
-from ledger.schema import installation_id
 from producers.envelope import Request, sign
 from producers.submit import Submitted, refuse, submit
 from stepback.installation import Installation, secret

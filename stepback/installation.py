@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from ledger.database import open_ledger
 from ledger.errors import BadConfiguration
-from ledger.schema import installation_id
+from ledger.installation import installation_id
 from ledger.settings import Settings, TargetSettings
 from producers.keys import PrivateKey, local_operator, register_local_operator
 from stepback.embedded import Postgres, Redis

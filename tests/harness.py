@@ -22,8 +22,8 @@ from pydantic import SecretStr
 
 from ledger import audit, commands, runs
 from ledger.database import transaction
+from ledger.installation import installation_id
 from ledger.model import AuditEvent, Command, Kind, Run, State
-from ledger.schema import installation_id
 from ledger.settings import Settings, TargetSettings, WorkerSettings
 from stepback.embedded import Postgres
 from worker import fingerprint

@@ -16,8 +16,8 @@ from ledger import audit, errors
 from ledger.database import open_ledger
 from ledger.doorbell import open_doorbell
 from ledger.errors import BadConfiguration, StepbackError
+from ledger.installation import installation_id
 from ledger.log import configure_logging, flush
-from ledger.schema import installation_id
 from ledger.settings import Settings
 from worker import metrics
 from worker.actor import answer

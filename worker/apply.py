@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ledger.errors import Failed, ImpactChanged, LockNotAvailable, OutcomeUnknown, Refused, StepbackError
@@ -75,7 +76,9 @@ class Apply:
                 self.session.execute(f"LOCK TABLE ONLY {lock.name} IN {lock.mode} MODE")
             except LockNotAvailable as error:
                 holders = ", ".join(str(blocker) for blocker in self.witness.blockers(lock.relation))
-                raise LockNotAvailable(f"{lock.name} is held by {holders or 'somebody who has let go since'}") from error
+                raise LockNotAvailable(
+                    f"{lock.name} is held by {holders or 'somebody who has let go since'}"
+                ) from error
             found = self.session.value("SELECT to_regclass(%s)::oid::bigint", (lock.name,))
             if found != lock.relation:
                 raise ImpactChanged(f"{lock.name} is not the table any more that preflight looked at; ask again")
@@ -94,7 +97,7 @@ class Apply:
         session = self.session
         witness.take_stand(session)
         self.at("witnessed")
-        steps = [self._timed(change.step, lambda c=change: self._change(c.statements)) for change in work.changes]
+        steps = [self._timed(change.step, partial(self._change, change.statements)) for change in work.changes]
         self.procedure.record(session, work)
         self.at("recorded")
         if work.verify_sql is not None:
@@ -138,4 +141,6 @@ class Apply:
 
 def _notes(work: Work) -> str:
     kept = sum(1 for item in work.items if item.action.value != "carried")
-    return "; ".join((f"{kept} object(s) {'brought back' if work.outcome_status == 'recovered' else 'preserved'}", *work.notes))
+    return "; ".join(
+        (f"{kept} object(s) {'brought back' if work.outcome_status == 'recovered' else 'preserved'}", *work.notes)
+    )

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -350,7 +351,7 @@ class _Attempt:
             began = time.monotonic()
             outcome, detail = "completed", dict[str, Json]()
             try:
-                self._patiently(target, lambda step=step: finish.do(session, self._holder, step))  # type: ignore[misc]  # the default binds this round's step
+                self._patiently(target, partial(finish.do, session, self._holder, step))
             except TargetUnreachable:
                 raise
             except StepbackError as error:
@@ -365,7 +366,9 @@ class _Attempt:
         """Settle a refusal or a failure; the registry row says so too, if it said in_progress."""
         if self._fenced is None:
             if runs.applies(self._engine, self._claim.run):
-                unclear = NeedsOperator(f"an earlier attempt may have committed, and its marker is out of reach: {error}")
+                unclear = NeedsOperator(
+                    f"an earlier attempt may have committed, and its marker is out of reach: {error}"
+                )
                 return self._settle(State.NEEDS_OPERATOR, unclear)
             return self._settle(_end_state(error, touched=False), error)
         session, target = self._fenced, self._settings.target(self._claim.command.target)
@@ -414,7 +417,9 @@ class _Attempt:
             blocked_seconds=self._blocked_seconds,
             preserved=preserved,
         )
-        metrics.count_run(self._claim.command.kind, state, time.monotonic() - self._began, error and error.code)
+        metrics.count_run(
+            self._claim.command.kind, state, time.monotonic() - self._began, None if error is None else error.code
+        )
         metrics.count_preserved(preserved)
         self.state, self.told = state, error
         self._at("settled")

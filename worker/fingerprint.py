@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from worker.target import Session
 
-
 #: What sql/target puts beside the application's objects.
 _OWN = (
     "public.migration_rollbacks",
@@ -49,8 +48,8 @@ def of_table(session: Session, table: str) -> TableSum:
     )
     parts = ", ".join(f"{name}::text" for name in columns or [])
     found = session.row(
-        f"SELECT count(*) AS rows, coalesce(sum(hashtextextended(ARRAY[{parts}]::text, 0)::numeric), 0)::text AS checksum"  # noqa: S608 - quoted by the server
-        f" FROM ONLY {table}"
+        "SELECT count(*) AS rows,"
+        f" coalesce(sum(hashtextextended(ARRAY[{parts}]::text[]::text, 0)::numeric), 0)::text AS checksum FROM ONLY {table}"
     )
     assert found is not None  # noqa: S101 - an aggregate always has a row
     return TableSum(found["rows"], found["checksum"])
@@ -77,8 +76,9 @@ _SCHEMA = """
 WITH ours AS (
     SELECT c.*, n.nspname, format('%%I.%%I', n.nspname, c.relname) AS name
       FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-     WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname NOT LIKE 'emergency\\_backup%%'
-       AND c.relpersistence <> 't' AND NOT format('%%s.%%s', n.nspname, c.relname) = ANY (%(leave_out)s)
+     WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+       AND n.nspname NOT LIKE 'emergency\\_backup%%' AND c.relpersistence <> 't'
+       AND NOT format('%%s.%%s', n.nspname, c.relname) = ANY (%(leave_out)s)
 ), facts (fact) AS (
     SELECT concat_ws(' | ', 'relation', name, relkind, relpersistence, pg_get_userbyid(relowner),
                      (SELECT array_agg(acl::text ORDER BY acl::text) FROM unnest(relacl) AS acl)::text,
@@ -88,8 +88,9 @@ WITH ours AS (
            JOIN pg_namespace AS tn ON tn.oid = t.relnamespace
            WHERE x.indexrelid = ours.oid AND format('%%s.%%s', tn.nspname, t.relname) = ANY (%(leave_out)s))
     UNION ALL
-    SELECT concat_ws(' | ', 'column', name, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
-                     a.attgenerated, a.attstorage, a.attcompression, a.attcollation::regcollation, a.attoptions::text,
+    SELECT concat_ws(' | ', 'column', name, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+                     a.attidentity, a.attgenerated, a.attstorage, a.attcompression, a.attcollation::regcollation,
+                     a.attoptions::text,
                      CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END,
                      (SELECT array_agg(acl::text ORDER BY acl::text) FROM unnest(a.attacl) AS acl)::text,
                      pg_get_expr(d.adbin, d.adrelid), col_description(a.attrelid, a.attnum))
@@ -101,11 +102,12 @@ WITH ours AS (
                      pg_get_constraintdef(con.oid), obj_description(con.oid, 'pg_constraint'))
       FROM ours JOIN pg_constraint AS con ON con.conrelid = ours.oid
     UNION ALL
-    SELECT concat_ws(' | ', 'index', name, pg_get_indexdef(x.indexrelid), x.indisvalid, x.indisclustered, x.indisreplident,
-                     obj_description(x.indexrelid, 'pg_class'))
+    SELECT concat_ws(' | ', 'index', name, pg_get_indexdef(x.indexrelid), x.indisvalid, x.indisclustered,
+                     x.indisreplident, obj_description(x.indexrelid, 'pg_class'))
       FROM ours JOIN pg_index AS x ON x.indrelid = ours.oid
     UNION ALL
-    SELECT concat_ws(' | ', 'trigger', name, t.tgenabled, pg_get_triggerdef(t.oid), obj_description(t.oid, 'pg_trigger'))
+    SELECT concat_ws(' | ', 'trigger', name, t.tgenabled, pg_get_triggerdef(t.oid),
+                     obj_description(t.oid, 'pg_trigger'))
       FROM ours JOIN pg_trigger AS t ON t.tgrelid = ours.oid WHERE NOT t.tgisinternal
     UNION ALL
     SELECT concat_ws(' | ', 'rule', name, w.ev_enabled, pg_get_ruledef(w.oid), obj_description(w.oid, 'pg_rewrite'))
@@ -137,7 +139,8 @@ WITH ours AS (
                      (SELECT array_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid)::text)
       FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace
      WHERE t.typtype IN ('e', 'c', 'd') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
-       AND n.nspname NOT LIKE 'emergency\\_backup%%' AND NOT format('%%s.%%s', n.nspname, t.typname) = ANY (%(leave_out)s)
+       AND n.nspname NOT LIKE 'emergency\\_backup%%'
+       AND NOT format('%%s.%%s', n.nspname, t.typname) = ANY (%(leave_out)s)
     UNION ALL
     SELECT concat_ws(' | ', 'function', p.oid::regprocedure, pg_get_userbyid(p.proowner), p.proacl::text, md5(p.prosrc))
       FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ledger.errors import GateFailed, StatementFailed
+from pglast import ast
+
+from ledger.errors import GateFailed, NotPossible, PlanRefused, StatementFailed
 from worker.plan.parse import line_of, slice_of, statements
 from worker.target import Session
+
+
+def read(script: str) -> tuple[tuple[int, str], ...]:
+    """Split verify.sql into its gates: line and exact text of each.
+
+    Raises:
+        PlanRefused: It is not SQL, or holds anything but SELECT: a COMMIT among the gates would end the
+            transaction before the proof.
+    """
+    gates = []
+    for raw in statements(script, "verify.sql"):
+        line = line_of(raw, script)
+        if not isinstance(raw.stmt, ast.SelectStmt):
+            raise PlanRefused("verify.sql: a gate is a SELECT that returns true", line=line)
+        gates.append((line, slice_of(raw, script)))
+    return tuple(gates)
 
 
 def verify(session: Session, script: str) -> int:
@@ -23,8 +41,7 @@ def verify(session: Session, script: str) -> int:
         GateFailed: Names the gate by its line.
     """
     held = 0
-    for raw in statements(script, "verify.sql"):
-        line, text = line_of(raw, script), slice_of(raw, script)
+    for line, text in read(script):
         with session.taken_back():
             # Read-only cannot be taken back in a transaction, but a savepoint takes it along.
             session.execute("SET LOCAL transaction_read_only = on")
@@ -37,7 +54,7 @@ def _hold(session: Session, text: str, line: int) -> None:
     try:
         with session.names_of_plan():
             found = session.rows(text)
-    except StatementFailed as error:
+    except (StatementFailed, NotPossible) as error:
         raise GateFailed(f"verify.sql line {line}: {error.message}") from error
     if len(found) != 1 or len(found[0]) != 1:
         raise GateFailed(f"verify.sql line {line}: expected one row with one column, got {len(found)} row(s)")

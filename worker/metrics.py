@@ -42,9 +42,7 @@ LOCK_TIMEOUTS = Counter("stepback_lock_timeouts", "Tries at the locks that were 
 PRESERVED_OBJECTS = Counter("stepback_preserved_objects", "Objects preserved", ["how"], registry=REGISTRY)
 PRESERVED_ROWS = Counter("stepback_preserved_rows", "Rows in preserved tables", registry=REGISTRY)
 PRESERVED_BYTES = Counter("stepback_preserved_bytes", "Bytes of preserved tables", registry=REGISTRY)
-DELIVERIES = Counter(
-    "stepback_deliveries", "Doorbell messages by what came of them", ["result"], registry=REGISTRY
-)
+DELIVERIES = Counter("stepback_deliveries", "Doorbell messages by what came of them", ["result"], registry=REGISTRY)
 REFUSALS = Counter("stepback_refusals", "Runs refused or failed, by error code", ["code"], registry=REGISTRY)
 AUDIT_EVENTS = Counter("stepback_audit_events", "Audit events written by this worker", ["type"], registry=REGISTRY)
 

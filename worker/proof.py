@@ -237,7 +237,7 @@ def _no_longer_visible(apply: Session, catalog: str, rows: Sequence[Row]) -> lis
     seen = {
         (row["ctid"], row["xmin"])
         for row in apply.rows(
-            f"SELECT ctid::text, xmin::text FROM pg_catalog.{catalog} WHERE ctid = ANY (%s::tid[])",  # noqa: S608 - a name from pg_class
+            f"SELECT ctid::text, xmin::text FROM pg_catalog.{catalog} WHERE ctid = ANY (%s::tid[])",
             ([row["ctid"] for row in rows],),
         )
     }
@@ -253,8 +253,8 @@ def _ours(apply: Session, rows: Sequence[Row]) -> list[Row]:
     if not rows:
         return []
     told = apply.rows(
-        "SELECT mark, pg_xact_status((own + ((mark::bigint - own %% 4294967296 + 6442450944) %% 4294967296 - 2147483648)"
-        ")::text::xid8) AS status FROM unnest(%s::text[]) AS mark,"
+        "SELECT mark, pg_xact_status((own + ((mark::bigint - own %% 4294967296 + 6442450944) %% 4294967296"
+        " - 2147483648))::text::xid8) AS status FROM unnest(%s::text[]) AS mark,"
         " (SELECT pg_current_xact_id()::text::bigint AS own) AS self",
         (sorted({row["xmax"] for row in rows}),),
     )
@@ -262,10 +262,12 @@ def _ours(apply: Session, rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row["xmax"] not in others]
 
 
-def _now(apply: Session, catalog: str, key: Sequence[str], gone: Sequence[Row]) -> dict[tuple[Any, ...], dict[str, Any]]:
+def _now(
+    apply: Session, catalog: str, key: Sequence[str], gone: Sequence[Row]
+) -> dict[tuple[Any, ...], dict[str, Any]]:
     first = key[0]
     found = apply.rows(
-        f"SELECT to_jsonb(c) AS is_now FROM pg_catalog.{catalog} AS c WHERE {first} = ANY (%s::oid[])",  # noqa: S608 - names from the table above
+        f"SELECT to_jsonb(c) AS is_now FROM pg_catalog.{catalog} AS c WHERE {first} = ANY (%s::oid[])",
         ([int(row["was"][first]) for row in gone],),
     )
     return {tuple(row["is_now"][column] for column in key): row["is_now"] for row in found}

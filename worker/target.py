@@ -49,6 +49,9 @@ _SESSION: Mapping[str, str] = {
     "jit": "off",
 }
 
+#: SQLSTATE of a session that the server ended: idle in transaction, or in one transaction, for too long.
+_ENDED = frozenset({"25P03", "25P04"})
+
 Row = dict[str, Any]
 
 
@@ -307,7 +310,7 @@ def translate(error: psycopg.Error) -> StepbackError:
     lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     if lost and (error.sqlstate is None or error.sqlstate[:2] in {"08", "57", "53"}):
         return TargetUnreachable(f"the connection to the target was lost: {_reason(error)}")
-    if error.sqlstate is not None and error.sqlstate[:2] == "25":
+    if error.sqlstate in _ENDED:
         return TargetUnreachable(f"the server ended the transaction: {_reason(error)}")
     return StatementFailed(f"the server refused a statement ({error.sqlstate}): {_reason(error)}")
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from ledger.audit import read
 from ledger.audit import verify as walk
 from ledger.database import transaction
+from ledger.model import AuditEvent
 from stepback.cli import exits
 from stepback.cli.options import RunNumber, installation, json_option
 from stepback.cli.telling import tell_failure
@@ -74,6 +75,6 @@ def export(*, after: int, limit: int | None) -> None:
             documents.put_out(documents.of_event(event), indent=None)
 
 
-def _newest(conn: Connection, limit: int) -> list[documents.AuditEvent]:
+def _newest(conn: Connection, limit: int) -> list[AuditEvent]:
     last: int = conn.execute(_HEAD).scalar_one()
     return list(read(conn, after=max(0, last - limit)))

@@ -27,28 +27,34 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Carry out a command line and return the exit code."""
     log.configure_logging(level="WARNING")
-    as_json = "--json" in arguments
     try:
         code = stepback.main(args=[*arguments], prog_name="stepback", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return exits.USAGE
-    except click.ClickException as error:
-        hint = f"; `{error.ctx.command_path} --help` helps" if isinstance(error, click.UsageError) and error.ctx else ""
-        tell_failure("usage", scrubbed(error.format_message(), arguments) + hint, as_json=as_json)
-        return exits.USAGE
     except (KeyboardInterrupt, click.Abort):
         return exits.INTERRUPTED
     except BrokenPipeError:
         # Whoever read has heard enough; without this the interpreter complains when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.FAILED
-    except StepbackError as error:
-        tell_error(error, as_json=as_json)
-        return error.exit_code
-    except Exception as error:
-        _log.exception("command_broke")
-        told = f"Stepback itself broke ({type(error).__name__}); the log line on standard error says where"
-        tell_failure(StepbackError.code, told, as_json=as_json)
-        return exits.FAILED
+    except Exception as error:  # noqa: BLE001 - the last place where one can be told in a line
+        return _tell(error, arguments)
     return code if isinstance(code, int) else exits.OK
+
+
+def _tell(error: Exception, arguments: Sequence[str]) -> int:
+    as_json = "--json" in arguments
+    match error:
+        case StepbackError():
+            tell_error(error, as_json=as_json)
+            return error.exit_code
+        case click.exceptions.NoArgsIsHelpError():
+            error.show()
+            return exits.USAGE
+        case click.ClickException():
+            ctx = error.ctx if isinstance(error, click.UsageError) else None
+            hint = f"; see `{ctx.command_path} --help`" if ctx else ""
+            tell_failure("usage", scrubbed(error.format_message(), arguments).rstrip(".") + hint, as_json=as_json)
+            return exits.USAGE
+    _log.error("command_broke", exc_info=error)
+    told = f"Stepback itself broke ({type(error).__name__}); the log line on standard error says where"
+    tell_failure(StepbackError.code, told, as_json=as_json)
+    return exits.FAILED

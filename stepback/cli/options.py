@@ -13,20 +13,23 @@ from stepback.installation import Installation
 
 #: Numbers of runs are bigint.
 _MOST_RUNS = 2**63 - 1
+_MOST_DIGITS = len(str(_MOST_RUNS))
 
 
-class RunNumber(click.ParamType):
+class RunNumber(click.ParamType[int]):
     """The number of a run. A text that is none is not repeated: it may be anything."""
 
     name = "run"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401 - click's signature
         """Return the number."""
-        if isinstance(value, int):
-            return value
-        if value.isascii() and value.isdigit() and 0 < int(value[:20]) <= _MOST_RUNS:
-            return int(value)
-        self.fail("a run is known by its number; `stepback runs` lists them", param, ctx)
+        digits = str(value)
+        # Of a huge number not even the value is computed.
+        if not (
+            digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS and 0 < int(digits) <= _MOST_RUNS
+        ):
+            self.fail("a run is known by its number; `stepback runs` lists them", param, ctx)
+        return int(digits)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")

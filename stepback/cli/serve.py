@@ -2,14 +2,61 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+from pathlib import Path
+
 import click
 
 from ledger.settings import load
+from stepback.cli.options import json_option
+from stepback.demo import tell_story
 from stepback.installation import resolved
+from stepback.show.console import out, plain
+from stepback.up import up as serve_all
 from worker.app import serve
+
+_STDIN = 0
 
 
 @click.command()
-def worker() -> int:
+@click.option("--until-eof", is_flag=True, hidden=True, help="Also end when standard input does.")
+def worker(*, until_eof: bool) -> int:
     """Run one worker process until SIGTERM or Ctrl-C. More of them share the work."""
-    return serve(resolved(load()))
+    settings = resolved(load())
+    if until_eof:
+        threading.Thread(target=_end_with_stdin, name="until-eof", daemon=True).start()
+    return serve(settings)
+
+
+@click.command()
+def up() -> int:
+    """Run a worker in the foreground, and a real PostgreSQL and Redis where no URL is configured.
+
+    Schemas are brought up to date first. Ctrl-C stops everything; started again, it goes on with the same data.
+    """
+    return serve_all(load(), _say)
+
+
+@click.command()
+@json_option
+@click.option("--data", type=click.Path(path_type=Path), help="Use this new folder, and keep it.")
+@click.option("--keep", is_flag=True, help="Keep the temporary folder.")
+def demo(*, as_json: bool, data: Path | None, keep: bool) -> int:
+    """Tell the whole story on embedded servers: five rollbacks, a recovery, and the proof that nothing was lost.
+
+    It uses servers and a folder of its own; whatever is configured is left alone.
+    """
+    return tell_story(data=data, keep=keep, as_json=as_json)
+
+
+def _say(text: str) -> None:
+    out().print(plain(text), soft_wrap=True)
+
+
+def _end_with_stdin() -> None:
+    # Not through sys.stdin: its lock, held by a blocked thread, would stop the interpreter from ending.
+    while os.read(_STDIN, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -98,4 +98,4 @@ def of_error(error: StepbackError) -> Document:
 
 def _time(moment: datetime | None) -> str | None:
     """Return a time as RFC 3339 in UTC."""
-    return moment and moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

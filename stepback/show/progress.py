@@ -54,13 +54,20 @@ class Progress:
 
     def _print(self, run: Run) -> None:
         name = f"run {run.run} ({run.kind.value} {run.migration})"
+        changed = self._states.get(run.run) is not run.state
+        self._states[run.run] = run.state
+        # It begins before its first step, and ends after its last.
+        if changed and run.finished_at is None:
+            self._line(f"{name}: {run.state.value}")
         for step in run.steps[self._told.get(run.run, 0) :]:
-            line = f"{name}: {step.phase.value}: {step.step}: {step.outcome}, {tables.milliseconds(step.seconds)} ms"
-            self._console.print(plain(line), soft_wrap=True)
+            spent = tables.milliseconds(step.seconds)
+            self._line(f"{name}: {step.phase.value}: {step.step}: {step.outcome}, {spent} ms")
         self._told[run.run] = len(run.steps)
-        if self._states.get(run.run) is not run.state:
-            self._states[run.run] = run.state
-            self._console.print(plain(f"{name}: {run.state.value}"), soft_wrap=True)
+        if changed and run.finished_at is not None:
+            self._line(f"{name}: {run.state.value}")
+
+    def _line(self, text: str) -> None:
+        self._console.print(plain(text), soft_wrap=True)
 
     def _remark(self, runs: Sequence[Run]) -> None:
         waiting = all(run.state is State.QUEUED for run in runs)

@@ -1,4 +1,4 @@
-"""A real worker process that kills itself at a crash point: `python crashing_worker.py [POINT]`, settings from the environment."""
+"""A real worker process that kills itself at a crash point, its argument; settings come from the environment."""
 
 from __future__ import annotations
 

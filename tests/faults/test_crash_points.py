@@ -24,9 +24,7 @@ _MIGRATION = "add_quickbooks_connections"
 
 
 @pytest.fixture
-def station(
-    sample_engine: Engine, ledger_url: str, redis_url: str, redis_namespace: str, tmp_path: Path
-) -> Station:
+def station(sample_engine: Engine, ledger_url: str, redis_url: str, redis_namespace: str, tmp_path: Path) -> Station:
     """Give a place to start workers at, on the sample."""
     return Station(sample_engine, ledger_url, redis_url, redis_namespace, tmp_path / "worker.log")
 
@@ -85,18 +83,18 @@ def _sessions_of(engine: Engine, run: int) -> list[dict[str, Any]]:
 
 def _preserved_before_removed(engine: Engine, run: int, kind: Kind, now: Fingerprint, middle: Fingerprint) -> None:
     """Whatever is not as it was is preserved, and the marker is there exactly if something changed."""
-    marked = engine.query(f"SELECT FROM emergency_backup.marker WHERE run = {run}")  # noqa: S608 - a number
+    marked = engine.query(f"SELECT FROM emergency_backup.marker WHERE run = {run}")
     assert bool(marked) == (now != middle)
     if kind is Kind.ROLLBACK:
-        kept = engine.query(f"SELECT FROM emergency_backup.preserved_objects WHERE run = {run}")  # noqa: S608 - a number
+        kept = engine.query(f"SELECT FROM emergency_backup.preserved_objects WHERE run = {run}")
         assert bool(kept) == bool(marked)
 
 
 def _one_effect(engine: Engine, run: Run) -> None:
     """There is one marker, one quarantine at most, and each finish step was reported as completed."""
-    marked = engine.query(f"SELECT run FROM emergency_backup.marker WHERE run = {run.run}")  # noqa: S608 - a number
+    marked = engine.query(f"SELECT run FROM emergency_backup.marker WHERE run = {run.run}")
     assert len(marked) == 1
-    schemas = engine.query(f"SELECT nspname FROM pg_namespace WHERE nspname LIKE 'emergency\\_backup\\_r{run.run}\\_%'")  # noqa: S608 - a number
+    schemas = engine.query(f"SELECT nspname FROM pg_namespace WHERE nspname LIKE 'emergency\\_backup\\_r{run.run}\\_%'")
     assert len(schemas) == (1 if run.kind is Kind.ROLLBACK else 0)
     settled = [e for e in engine.events(run) if e.type.startswith("run_") and e.type != "run_claimed"]
     assert [e.type for e in settled] == ["run_completed"]
@@ -104,7 +102,7 @@ def _one_effect(engine: Engine, run: Run) -> None:
 
 
 def _steps_in_marker(engine: Engine, run: int) -> list[tuple[str, str]]:
-    (row,) = engine.query(f"SELECT steps FROM emergency_backup.marker WHERE run = {run}")  # noqa: S608 - a number
+    (row,) = engine.query(f"SELECT steps FROM emergency_backup.marker WHERE run = {run}")
     return [("apply", step["step"]) for step in row["steps"]]
 
 
@@ -144,13 +142,14 @@ def trace(sample_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[_T
     traced = _Trace(sample_engine)
     written: list[str] = []
 
-    def note_write(_conn: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+    def note_write(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
         told = " ".join(statement.split())
-        asked = told.startswith("INSERT INTO ledger.commands") or told.startswith("INSERT INTO ledger.runs")
-        if not asked and told.startswith(("INSERT", "UPDATE", "WITH")) and "worker = %(worker)s" not in told.partition("WHERE")[2]:
+        asked = told.startswith(("INSERT INTO ledger.commands", "INSERT INTO ledger.runs"))
+        wrote = told.startswith(("INSERT", "UPDATE", "WITH")) or "append_audit_event" in told
+        if wrote and not asked and "worker = %(worker)s" not in told.partition("WHERE")[2]:
             written.append(told)
 
-    def note_commit(_conn: Any) -> None:
+    def note_commit(_conn: object) -> None:
         if written:
             traced.seen.append(f"effect in the ledger: {written[0][:60]}")
             written.clear()
@@ -171,7 +170,7 @@ def _watch_target(traced: _Trace, monkeypatch: pytest.MonkeyPatch) -> None:
         commit(session)
         traced.seen.append("effect in the target: COMMIT")
 
-    def noted_execute(session: Session, statement: str, *rest: Any) -> int:
+    def noted_execute(session: Session, statement: str, *rest: object) -> int:
         alone = not session.in_transaction
         count = execute(session, statement, *rest)
         if alone and not session.in_transaction and not statement.startswith(("SET", "ROLLBACK")):

@@ -179,7 +179,7 @@ def test_sigterm_while_starting_leaves_nothing(data_folder: Path, pytestconfig: 
     user = subprocess.Popen(
         [sys.executable, "-c", USER, str(data_folder)], cwd=pytestconfig.rootpath, stderr=subprocess.DEVNULL
     )
-    wait_until(lambda: (data_folder / moment).exists())
+    wait_until((data_folder / moment).exists)
 
     user.terminate()
     user.wait(30)

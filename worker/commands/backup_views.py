@@ -29,10 +29,10 @@ def make_views(session: Session, keepings: Sequence[Keeping]) -> tuple[list[Chan
     tables = {}
     for keeping in keepings:
         if keeping.relation is not None and keeping.quarantine is not None:
-            source = str(keeping.facts.get("source", keeping.relation))
-            tables[source] = quoted(keeping.quarantine, keeping.relation)
-    for source, inside in tables.items():
-        name = view_name(source)
+            # By the view's name: two tables may have one name, or names that begin alike; the last is shown.
+            name = view_name(str(keeping.facts.get("source", keeping.relation)))
+            tables[name] = quoted(keeping.quarantine, keeping.relation)
+    for name, inside in tables.items():
         oid, relkind = _there(session, name)
         if oid is not None and relkind != "v":
             continue

@@ -10,7 +10,8 @@ from ledger.model import Command
 from worker import fence, registry
 from worker.commands.backup_views import drop_views
 from worker.fence import Holder
-from worker.objects import column, table, type
+from worker.objects import column, table
+from worker.objects import type as type_
 from worker.objects.keeping import GONE, Action, Address, Item, Permits, merge, quoted
 from worker.registry import Kept
 from worker.target import Session
@@ -50,8 +51,14 @@ class Recover:
             impact_sha256=sha256(canonical([list(entry) for entry in told])),
             plan_sha256=None,
             locks=_locks(session, self._kept),
-            changes=(*views, *restored, *(Change(f"close {name}", (f"DROP SCHEMA {quoted(name)}",)) for name in emptied)),
-            permits=merge([*(_permits(session, kept) for kept in self._kept), view_permits, _schemas(session, emptied)]),
+            changes=(
+                *views,
+                *restored,
+                *(Change(f"close {name}", (f"DROP SCHEMA {quoted(name)}",)) for name in emptied),
+            ),
+            permits=merge(
+                [*(_permits(session, kept) for kept in self._kept), view_permits, _schemas(session, emptied)]
+            ),
             writes=frozenset(_written(session, self._kept)),
             finish=_finish(self._kept),
             registry_id=marker.registry_id,
@@ -93,9 +100,11 @@ def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
         facts = k.definition["facts"]
         if k.relation is not None and session.value("SELECT to_regclass(%s)", (inside(k),)) is None:
             problems.append(f"{k.kind} {k.name} is no longer in {k.quarantine}")
-        for name in facts.get("must_be_free", []):
-            if session.value("SELECT to_regclass(%s)", (name,)) is not None:
-                problems.append(f"{name} exists again")
+        problems.extend(
+            f"{name} exists again"
+            for name in facts.get("must_be_free", [])
+            if session.value("SELECT to_regclass(%s)", (name,)) is not None
+        )
         taken = facts.get("type_must_be_free")
         if taken is not None and session.value("SELECT to_regtype(%s)", (taken,)) is not None:
             problems.append(f"type {taken} exists again")
@@ -158,7 +167,7 @@ def _bring_back(session: Session, kept: Kept) -> Change:
 def _permits(session: Session, kept: Kept) -> Permits:
     if kept.how == "moved":
         oid = kept.address.objid
-        return type.moved(session, oid) if kept.address.catalog == "pg_type" else table.moved(session, oid)
+        return type_.moved(session, oid) if kept.address.catalog == "pg_type" else table.moved(session, oid)
     touched = kept.definition["facts"].get("touches", [])
     return {Address("pg_class", relation, number): frozenset({"atthasdef"}) for relation, number in touched}
 
@@ -191,5 +200,3 @@ def _finish(kept: Sequence[Kept]) -> tuple[FinishStep, ...]:
 def _item(kept: Kept, subject: int) -> Item:
     relation = kept.address.objid if kept.address.catalog == "pg_class" else None
     return Item(kept.address, kept.kind, kept.name, f"run {subject} keeps it", Action(kept.how), relation=relation)
-
-

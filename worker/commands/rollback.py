@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ledger.errors import NotAllowed, NotPossible, PlanChanged
 from ledger.model import Command
 from ledger.settings import TargetSettings
-from worker import registry
+from worker import gates, registry
 from worker.commands.backup_views import make_views
 from worker.fence import Holder
 from worker.objects.keeping import Action, Keeping, merge, quoted
@@ -40,6 +40,8 @@ class Rollback:
         """
         plan = self._plan(session)
         script = parse(plan.rollback_sql)
+        if plan.verify_sql is not None:
+            gates.read(plan.verify_sql)
         impact = compute(session, script, plan.options.accepts)
         if plan.bare:
             _check_writer(session, plan, impact)

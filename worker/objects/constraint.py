@@ -5,7 +5,7 @@ from __future__ import annotations
 from worker.objects.definition import comment
 from worker.objects.keeping import GONE, Address, Item, Keeping, quoted
 from worker.objects.quarantine import Quarantine
-from worker.target import Session
+from worker.target import Row, Session
 
 _CONSTRAINT = """
 SELECT con.conname AS name, con.contype::text AS type, con.convalidated AS validated,
@@ -45,7 +45,7 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
     return Keeping(
         item,
         remove=(f"ALTER TABLE {table} DROP CONSTRAINT {name}",),
-        restore=(add, *_index_options(found, table), *comment(session, item.address, f"CONSTRAINT {name} ON {table}")),
+        restore=(add, *_index_options(session, found, table), *comment(session, item.address, f"CONSTRAINT {name} ON {table}")),
         finish=finish,
         locks=frozenset(locks),
         permits=permits,
@@ -58,17 +58,17 @@ def _column(session: Session, item: Item) -> int:
     return number
 
 
-def _index_options(found: dict[str, object], table: str) -> tuple[str, ...]:
+def _index_options(session: Session, found: Row, table: str) -> tuple[str, ...]:
     """Return what a constraint's index has beside its definition."""
     if found["index_name"] is None:
         return ()
-    index = str(found["index_name"])
+    name, index = quoted(found["index_name"]), quoted(found["schema"], found["index_name"])
     statements = []
     if found["options"]:
-        assert isinstance(found["options"], list)  # noqa: S101 - text[] in pg_class
-        statements.append(f"ALTER INDEX {quoted(str(found['schema']), index)} SET ({', '.join(found['options'])})")
+        statements.append(f"ALTER INDEX {index} SET ({', '.join(found['options'])})")
     if found["clustered"]:
-        statements.append(f"ALTER TABLE {table} CLUSTER ON {quoted(index)}")
+        statements.append(f"ALTER TABLE {table} CLUSTER ON {name}")
     if found["replica_identity"]:
-        statements.append(f"ALTER TABLE {table} REPLICA IDENTITY USING INDEX {quoted(index)}")
+        statements.append(f"ALTER TABLE {table} REPLICA IDENTITY USING INDEX {name}")
+    statements.extend(comment(session, Address("pg_class", found["index"]), f"INDEX {index}"))
     return tuple(statements)

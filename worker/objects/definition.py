@@ -58,15 +58,17 @@ _Definition = tuple[str, tuple[str, ...], dict[Address, frozenset[str]]]
 def _trigger(session: Session, item: Item, table: str) -> _Definition:
     found = _one(
         session,
-        "SELECT tgname AS name, tgenabled::text AS enabled, pg_get_triggerdef(oid) AS definition"
-        " FROM pg_trigger WHERE oid = %s",
+        "SELECT tgname AS name, tgenabled::text AS enabled, pg_get_triggerdef(oid) AS definition,"
+        " nullif(tgconstraint, 0)::bigint AS constraint FROM pg_trigger WHERE oid = %s",
         item,
     )
     name = quoted(found["name"])
     enabled = _ENABLED[found["enabled"]]
     state = (f"ALTER TABLE {table} {enabled} TRIGGER {name}",) if enabled else ()
     restore = (found["definition"], *state, *comment(session, item.address, f"TRIGGER {name} ON {table}"))
-    return f"DROP TRIGGER {name} ON {table}", restore, {}
+    # A constraint trigger has a row in pg_constraint, which comes and goes with it.
+    permits = {} if found["constraint"] is None else {Address("pg_constraint", found["constraint"]): GONE}
+    return f"DROP TRIGGER {name} ON {table}", restore, permits
 
 
 def _rule(session: Session, item: Item, table: str) -> _Definition:

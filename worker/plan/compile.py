@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 
-from worker.objects import column, constraint, definition, index, table, type
+from worker.objects import column, constraint, definition, index, table
+from worker.objects import type as type_
 from worker.objects.keeping import Action, Item, Keeping
 from worker.objects.quarantine import Quarantine
 from worker.plan.impact import Impact
@@ -31,7 +32,7 @@ _ORDER = (
 _KEEP: dict[str, Callable[[Session, Item, Quarantine], Keeping]] = {
     "table": table.keep,
     "index": index.keep,
-    "pg_type": type.keep,
+    "pg_type": type_.keep,
     "pg_constraint": constraint.keep,
 }
 

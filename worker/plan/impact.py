@@ -262,7 +262,8 @@ END
 
 _DEPENDENTS = """
 WITH removed AS (
-    SELECT * FROM unnest(%(classids)s::regclass[], %(objids)s::oid[], %(subids)s::integer[]) AS r (classid, objid, subid)
+    SELECT * FROM unnest(%(classids)s::regclass[], %(objids)s::oid[], %(subids)s::integer[])
+                    AS r (classid, objid, subid)
 ), dependents AS (
     SELECT DISTINCT ON (d.classid, d.objid, d.objsubid)
            d.classid, d.objid, d.objsubid, d.deptype, r.classid AS by_classid, r.objid AS by_objid, r.subid AS by_subid
@@ -279,8 +280,7 @@ SELECT d.classid::regclass::text AS catalog, d.objid::bigint, d.objsubid AS subi
        coalesce(t.tgisinternal, false) AS internal, w.rulename::text AS rulename, a.adnum,
        coalesce(i.indrelid, own.refobjid, c.oid, con.conrelid, t.tgrelid, w.ev_class, p.polrelid, s.stxrelid,
                 pr.prrelid, a.adrelid)::bigint AS home,
-       (SELECT relkind::text FROM pg_class WHERE oid = w.ev_class) AS home_relkind,
-       (SELECT oid::bigint FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x')) AS of_constraint
+       EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x')) AS of_constraint
   FROM dependents AS d
   CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, d.objsubid) AS told
   LEFT JOIN pg_class AS c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
@@ -337,10 +337,10 @@ def _by(row: Row, closure: _Closure) -> Address:
 
 def _is_ours(row: Row) -> bool:
     """Whether the dependent lies in a quarantine already: types keep serving it wherever they move."""
-    return row["schema"] is not None and row["schema"].startswith(_OWN_SCHEMA_PREFIX) or row["internal"]
+    return bool(row["internal"] or (row["schema"] or "").startswith(_OWN_SCHEMA_PREFIX))
 
 
-def _action(row: Row, closure: _Closure) -> Action | None:
+def _action(row: Row, closure: _Closure) -> Action | None:  # noqa: PLR0911 - one line a kind reads best
     """Decide what happens to a dependent; None if nothing has to."""
     catalog, home = row["catalog"], row["home"]
     inside = home in closure.moved
@@ -357,7 +357,7 @@ def _action(row: Row, closure: _Closure) -> Action | None:
     if catalog == "pg_constraint" and home:
         return Action.DEFINED
     if catalog == "pg_class" and row["relkind"] == "i":
-        return Action.CARRIED if row["of_constraint"] is not None else Action.DEFINED
+        return Action.CARRIED if row["of_constraint"] else Action.DEFINED
     if catalog == "pg_class" and row["relkind"] == "r" and row["subid"]:
         return Action.COPIED
     raise ImpactNotAccepted(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from pglast import ast, parse_sql
 from pglast.enums import AlterTableType, DropBehavior, ObjectType, TransactionStmtKind
@@ -124,13 +124,13 @@ def statements(text: str, source: str) -> tuple[ast.RawStmt, ...]:
     return found
 
 
-def slice_of(raw: ast.RawStmt, text: str) -> str:
+def slice_of(raw: Any, text: str) -> str:
     """Return the exact text of a statement, without its semicolon."""
     end = raw.stmt_location + raw.stmt_len if raw.stmt_len else len(text)
     return text[raw.stmt_location : end].strip().rstrip(";").rstrip()
 
 
-def line_of(raw: ast.RawStmt, text: str) -> int:
+def line_of(raw: Any, text: str) -> int:
     """Return the line that a statement begins on, counted from 1."""
     return _line(text, raw.stmt_location)
 
@@ -143,7 +143,7 @@ def _explain(text: str, index: int, source: str, reason: str) -> str:
     start = text.rfind("\n", 0, index) + 1
     if text[start:].lstrip().startswith("\\"):
         return f"{source} holds a psql meta-command; only SQL is understood"
-    return f"{source} is not valid SQL: {reason.split(', at index')[0]}"
+    return f"{source} is not valid SQL: {reason.split(', at index', maxsplit=1)[0]}"
 
 
 def _without_outer_transaction(found: tuple[ast.RawStmt, ...]) -> Iterator[ast.RawStmt]:
@@ -173,7 +173,7 @@ def _read(raw: ast.RawStmt, text: str, source: str) -> Statement:
     raise PlanRefused(f"{source}: {_words(exact)} is refused: {advice}", line=line)
 
 
-def _read_drop(drop: ast.DropStmt, line: int, exact: str) -> Drop:
+def _read_drop(drop: Any, line: int, exact: str) -> Drop:
     if drop.concurrent:
         raise PlanRefused("DROP INDEX CONCURRENTLY cannot be taken back; write DROP INDEX", line=line)
     return Drop(
@@ -186,7 +186,7 @@ def _read_drop(drop: ast.DropStmt, line: int, exact: str) -> Drop:
     )
 
 
-def _read_alter(alter: ast.AlterTableStmt, line: int, exact: str) -> DropColumns:
+def _read_alter(alter: Any, line: int, exact: str) -> DropColumns:
     if any(command.subtype != AlterTableType.AT_DropColumn for command in alter.cmds):
         raise PlanRefused("of ALTER TABLE only DROP COLUMN is known to be safe", line=line)
     columns = tuple(
@@ -196,7 +196,7 @@ def _read_alter(alter: ast.AlterTableStmt, line: int, exact: str) -> DropColumns
     return DropColumns(_relation(alter.relation, line), columns, bool(alter.missing_ok), line, exact)
 
 
-def _read_analyze(vacuum: ast.VacuumStmt, line: int, exact: str) -> Analyze:
+def _read_analyze(vacuum: Any, line: int, exact: str) -> Analyze:
     if not vacuum.rels:
         raise PlanRefused("ANALYZE without a table would read the whole database; name the tables", line=line)
     if vacuum.options:
@@ -204,7 +204,7 @@ def _read_analyze(vacuum: ast.VacuumStmt, line: int, exact: str) -> Analyze:
     return Analyze(tuple(_relation(entry.relation, line) for entry in vacuum.rels), line, exact)
 
 
-def _relation(relation: ast.RangeVar, line: int) -> QualifiedName:
+def _relation(relation: Any, line: int) -> QualifiedName:
     if relation.catalogname is not None:
         raise PlanRefused("a name with a database in front is refused; write schema.name", line=line)
     return (relation.schemaname, relation.relname) if relation.schemaname else (relation.relname,)
@@ -216,7 +216,7 @@ def _name_parts(entry: object, line: int) -> QualifiedName:
         raise PlanRefused("DROP TYPE takes the name of a type, not of an array of it", line=line)
     assert isinstance(parts, tuple)  # noqa: S101 - the grammar gives a list of names
     name = tuple(part.sval for part in parts)
-    if len(name) > 2:  # noqa: PLR2004 - schema and name
+    if len(name) > 2:
         raise PlanRefused("a name with a database in front is refused; write schema.name", line=line)
     return name
 

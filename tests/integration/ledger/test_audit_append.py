@@ -359,15 +359,18 @@ def test_a_superuser_has_to_switch_the_guard_off_first(
     assert _read(ledger_engine) == [event]
 
 
-def test_the_function_minds_no_search_path(ledger_engine: Engine) -> None:
-    """Objects of the caller's own in pg_temp do not take the place of the real ones."""
+def test_the_function_minds_no_search_path(ledger_engine: Engine, superuser: psycopg.Connection) -> None:
+    """Objects of the caller's choice do not take the place of the real ones."""
+    superuser.execute("CREATE SCHEMA evil AUTHORIZATION stepback_app")
     with transaction(ledger_engine) as conn:
-        conn.exec_driver_sql("CREATE TEMP TABLE audit_head (seq bigint, hash text)")
-        conn.exec_driver_sql("CREATE TEMP TABLE audit_events AS SELECT * FROM ledger.audit_events")
         conn.exec_driver_sql(
-            "CREATE FUNCTION pg_temp.sha256(bytea) RETURNS bytea LANGUAGE sql AS $$ SELECT ''::bytea $$"
+            "CREATE FUNCTION evil.sha256(bytea) RETURNS bytea LANGUAGE sql AS $$ SELECT '\\x00'::bytea $$"
         )
-        conn.exec_driver_sql("SET LOCAL search_path = pg_temp, pg_catalog")
+        conn.exec_driver_sql(
+            "CREATE FUNCTION evil.gen_random_uuid() RETURNS uuid LANGUAGE sql AS $$ SELECT NULL::uuid $$"
+        )
+        conn.exec_driver_sql("CREATE TEMP TABLE audit_head (seq bigint, hash text)")
+        conn.exec_driver_sql("SET LOCAL search_path = evil, pg_temp, pg_catalog")
 
         event = audit.append(conn, Event(type="plan_read", actor="a", outcome="ok"))
 

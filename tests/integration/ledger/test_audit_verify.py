@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ledger import audit
-from ledger.audit import Verification
+from ledger.audit import GENESIS, Verification
 from ledger.canonical import canonical, sha256
 from ledger.database import transaction
 from ledger.model import Event, Phase
@@ -17,6 +17,8 @@ from ledger.model import Event, Phase
 if TYPE_CHECKING:
     import psycopg
     from sqlalchemy import Engine
+
+    from ledger.model import Json
 
 LAST = 6
 
@@ -149,38 +151,71 @@ def test_an_event_put_in_is_found(ledger_engine: Engine, tamper: psycopg.Connect
     assert (found.ok, found.first_bad_seq) == (False, bad)
 
 
-def test_an_event_put_in_with_a_right_hash_is_found(ledger_engine: Engine, tamper: psycopg.Connection) -> None:
-    """The chain goes on, but the head does not know it."""
-    head = tamper.execute("SELECT hash FROM ledger.audit_head").fetchone()
-    assert head is not None
-    forged = canonical(
-        {
-            "seq": LAST + 1,
-            "event_id": "00000000-0000-4000-8000-000000000000",
-            "type": "run_completed",
-            "occurred_at": "2026-01-01T00:00:00.000000Z",
-            "actor": "worker:w",
-            "run": None,
-            "attempt": None,
-            "target": None,
-            "phase": None,
-            "step": None,
-            "outcome": "completed",
-            "detail": {},
-            "prev_hash": head[0],
-        }
-    )
-    tamper.execute(
+def _forge(superuser: psycopg.Connection, seq: int, prev_hash: str) -> dict[str, Json]:
+    """Put an event there whose own hash is right."""
+    forged: dict[str, Json] = {
+        "seq": seq,
+        "event_id": f"00000000-0000-4000-8000-{seq:012}",
+        "type": "run_completed",
+        "occurred_at": "2026-01-01T00:00:00.000000Z",
+        "actor": "worker:w",
+        "run": None,
+        "attempt": None,
+        "target": None,
+        "phase": None,
+        "step": None,
+        "outcome": "completed",
+        "detail": {},
+        "prev_hash": prev_hash,
+    }
+    forged["hash"] = sha256(canonical(forged))
+    superuser.execute("DELETE FROM ledger.audit_events WHERE seq = %s", [seq])
+    superuser.execute(
         """
         INSERT INTO ledger.audit_events
-        SELECT (jsonb_populate_record(NULL::ledger.audit_events, %s::jsonb || jsonb_build_object('hash', %s::text))).*
+        SELECT (jsonb_populate_record(NULL::ledger.audit_events, %s::jsonb)).*
         """,
-        [forged, sha256(forged)],
+        [canonical(forged)],
     )
+    return forged
+
+
+def _hash(superuser: psycopg.Connection, seq: int) -> str:
+    row = superuser.execute("SELECT hash FROM ledger.audit_events WHERE seq = %s", [seq]).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def test_an_event_put_in_with_a_right_hash_is_found(ledger_engine: Engine, tamper: psycopg.Connection) -> None:
+    """The chain goes on, but the head does not know it."""
+    _forge(tamper, LAST + 1, _hash(tamper, LAST))
 
     found = _verify(ledger_engine)
 
     assert (found.ok, found.first_bad_seq, found.events) == (False, LAST + 1, LAST + 1)
+
+
+@pytest.mark.parametrize(("seq", "bad"), [(1, 2), (3, 4), (LAST, LAST)])
+def test_an_event_rewritten_with_a_right_hash_is_found(
+    ledger_engine: Engine, tamper: psycopg.Connection, seq: int, bad: int
+) -> None:
+    """The next one, or the head, still holds the hash of the old one."""
+    _forge(tamper, seq, GENESIS if seq == 1 else _hash(tamper, seq - 1))
+
+    found = _verify(ledger_engine)
+
+    assert (found.ok, found.first_bad_seq) == (False, bad)
+
+
+def test_a_whole_chain_written_anew_with_its_head_is_not_found(
+    ledger_engine: Engine, tamper: psycopg.Connection
+) -> None:
+    """The limit: only a hash kept elsewhere, such as that of a log line, tells. The log is tamper-evident, no more."""
+    before, last = _hash(tamper, LAST), _forge(tamper, LAST, _hash(tamper, LAST - 1))
+    tamper.execute("UPDATE ledger.audit_head SET hash = %s", [last["hash"]])
+
+    assert _verify(ledger_engine).ok
+    assert _hash(tamper, LAST) != before
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from sqlalchemy import make_url
 
 from ledger.database import open_ledger
 from ledger.errors import BadConfiguration, LedgerUnreachable
-from ledger.schema import installation_id, upgrade
+from ledger.installation import installation_id
+from ledger.schema import upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +102,28 @@ def test_a_database_in_another_encoding_is_refused(ledger_admin_url: str, superu
             upgrade(_url(ledger_admin_url, name))
     finally:
         superuser.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
+
+
+def test_keys_are_sorted_alike_in_every_locale(ledger_admin_url: str, superuser: psycopg.Connection) -> None:
+    """A database whose own order is that of a language gives the same canonical JSON, so the same hashes."""
+    name = f"icu_{uuid4().hex}"
+    database = sql.Identifier(name)
+    try:
+        superuser.execute(
+            sql.SQL(
+                "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'en'"
+            ).format(database)
+        )
+    except psycopg.errors.FeatureNotSupported:
+        pytest.skip("this PostgreSQL is built without ICU")
+    try:
+        upgrade(_url(ledger_admin_url, name))
+        with psycopg.connect(_url(ledger_admin_url, name)) as conn:
+            order = conn.execute("SELECT 'a' < 'B', ledger.canonical_json('{\"a\": 1, \"B\": 2}')").fetchone()
+    finally:
+        superuser.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
+
+    assert order == (True, '{"B":2,"a":1}')
 
 
 def test_a_database_without_a_ledger_is_told_apart_from_one_that_is_gone(ledger_admin_url: str, empty: str) -> None:

@@ -40,8 +40,8 @@ from ledger.errors import (
     UnknownRun,
     UnknownTarget,
 )
+from ledger.installation import installation_id
 from ledger.model import AuditEvent, Kind, State
-from ledger.schema import installation_id
 from ledger.settings import Settings, TargetSettings
 from producers.envelope import Request, sign
 from producers.keys import PrivateKey, local_operator, register_local_operator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.harness import Engine, Picture, completed, labels
+from tests.harness import Engine, completed, labels
 from tests.integration.worker.cases.case import BYSTANDERS, Case
 from tests.integration.worker.cases.columns import COLUMNS
 from tests.integration.worker.cases.indexes import INDEXES

@@ -98,7 +98,7 @@ COLUMNS = (
     ),
     Case(
         "collation, compression, storage, statistics target and options",
-        "CREATE TABLE orders (id int PRIMARY KEY, c text COLLATE \"C\" COMPRESSION pglz STORAGE EXTERNAL, d varchar(20) COLLATE \"POSIX\");"
+        'CREATE TABLE orders (id int PRIMARY KEY, c text COLLATE "C" COMPRESSION pglz STORAGE EXTERNAL, d varchar(20) COLLATE "POSIX");'
         "ALTER TABLE orders ALTER c SET STATISTICS 321, ALTER c SET (n_distinct = 5, n_distinct_inherited = -0.1);"
         "INSERT INTO orders SELECT n, repeat('x', n * 3000), 'd' FROM generate_series(1, 4) AS n",
         "ALTER TABLE orders DROP c, DROP d;",
@@ -209,7 +209,7 @@ COLUMNS = (
     Case(
         "of every type of value",
         "CREATE TABLE orders (id int PRIMARY KEY, a bytea, b jsonb, d numeric, e double precision, f interval, g timestamptz,"
-        " h inet, i uuid, j money, k tsvector, l bit(3), m xid8, n point, o \"char\", p name, q int[][], r json);"
+        ' h inet, i uuid, j money, k tsvector, l bit(3), m xid8, n point, o "char", p name, q int[][], r json);'
         "INSERT INTO orders VALUES (1, '\\x00ff', '{\"a\": 1.10}', 'NaN', 'Infinity', '1 mon -1 day', '2020-02-28 BC', '10.0.0.1/8',"
         " gen_random_uuid(), 1.5, 'a b', '101', '5', '(1.5,2)', 'x', 'y', '{{1,2},{3,4}}', '{\"b\" : 1}');INSERT INTO orders VALUES (2)",
         "ALTER TABLE orders DROP a, DROP b, DROP d, DROP e, DROP f, DROP g, DROP h, DROP i, DROP j, DROP k, DROP l, DROP m, DROP n,"

@@ -30,7 +30,7 @@ INDEXES = (
     ),
     Case(
         "with a comment, options and included columns",
-        f"{_ORDERS} CREATE UNIQUE INDEX \"odd %s name\" ON orders (code COLLATE \"C\" text_pattern_ops) INCLUDE (n)"
+        f'{_ORDERS} CREATE UNIQUE INDEX "odd %s name" ON orders (code COLLATE "C" text_pattern_ops) INCLUDE (n)'
         " NULLS NOT DISTINCT WITH (fillfactor = 50, deduplicate_items = off);"
         "COMMENT ON INDEX \"odd %s name\" IS 'it''s 100% odd'",
         'DROP INDEX "odd %s name";',

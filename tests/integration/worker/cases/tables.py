@@ -65,7 +65,7 @@ TABLES = (
         "CREATE INDEX partial ON orders (n) WHERE n > 10; CREATE INDEX expression ON orders (lower(code), (n % 7));"
         "CREATE UNIQUE INDEX once ON orders (n DESC NULLS LAST) INCLUDE (code) WITH (fillfactor = 70);"
         "CREATE INDEX hashed ON orders USING hash (code); CREATE INDEX brin ON orders USING brin (id);"
-        "CREATE INDEX c_collated ON orders (code COLLATE \"C\" text_pattern_ops);"
+        'CREATE INDEX c_collated ON orders (code COLLATE "C" text_pattern_ops);'
         "ALTER INDEX expression ALTER COLUMN 2 SET STATISTICS 500; COMMENT ON INDEX once IS 'only once';"
         "INSERT INTO orders SELECT n, 'code ' || n, n, int4range(n * 10, n * 10 + 5) FROM generate_series(1, 30) AS n",
         "DROP TABLE orders;",

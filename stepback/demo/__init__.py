@@ -1,0 +1,5 @@
+"""The demo: the whole story on embedded servers, and the proof that every word of it is true."""
+
+from stepback.demo.story import tell_story
+
+__all__ = ["tell_story"]
