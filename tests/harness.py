@@ -107,14 +107,20 @@ class Engine:
         """A session of the worker's role, outside any run."""
         return connect(self.postgres.url(self.database, "stepback_worker"), "harness")
 
+    @cached_property
+    def _all_seeing(self) -> Session:
+        """A session of the superuser, whom no policy binds."""
+        return connect(self.postgres.superuser_url(self.database), "harness")
+
     def install(self) -> None:
         """Install the target's side."""
         install(self.session)
 
     def close(self) -> None:
         """Hang up."""
-        if "session" in self.__dict__:
-            self.session.close()
+        for name in ("session", "_all_seeing"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
 
     def connect(self, role: str) -> psycopg.Connection[dict[str, Any]]:
         """Open a connection to the target for a role, `postgres` being the superuser."""
@@ -242,7 +248,7 @@ class Engine:
 
     def fingerprint(self) -> Fingerprint:
         """Take Stepback's own fingerprint of the target."""
-        return fingerprint.of_database(self.session)
+        return fingerprint.of_database(self._all_seeing)
 
     def picture(self) -> Picture:
         """Take a picture of everything in the target that is not Stepback's."""

@@ -47,9 +47,11 @@ def of_table(session: Session, table: str) -> TableSum:
         (table,),
     )
     parts = ", ".join(f"{name}::text" for name in columns or [])
+    # Columns of several collations have none in common to hash with.
+    row = f'ARRAY[{parts}]::text[]::text COLLATE "C"'
     found = session.row(
         "SELECT count(*) AS rows,"
-        f" coalesce(sum(hashtextextended(ARRAY[{parts}]::text[]::text, 0)::numeric), 0)::text AS checksum FROM ONLY {table}"
+        f" coalesce(sum(hashtextextended({row}, 0)::numeric), 0)::text AS checksum FROM ONLY {table}"
     )
     assert found is not None  # noqa: S101 - an aggregate always has a row
     return TableSum(found["rows"], found["checksum"])

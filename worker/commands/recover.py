@@ -168,7 +168,10 @@ def _permits(session: Session, kept: Kept) -> Permits:
     if kept.how == "moved":
         oid = kept.address.objid
         return type_.moved(session, oid) if kept.address.catalog == "pg_type" else table.moved(session, oid)
-    touched = kept.definition["facts"].get("touches", [])
+    facts = kept.definition["facts"]
+    if facts.get("rewrites"):
+        return column.rewritten(session, session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],)))
+    touched = facts.get("touches", [])
     return {Address("pg_class", relation, number): frozenset({"atthasdef"}) for relation, number in touched}
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ledger.errors import PlanRefused
 from ledger.model import Json
 from worker.objects.definition import comment
-from worker.objects.keeping import GONE, Address, Item, Keeping, quoted
+from worker.objects.keeping import GONE, Address, Item, Keeping, Permits, quoted
 from worker.objects.quarantine import Quarantine
 from worker.target import Row, Session
 
@@ -23,6 +23,14 @@ SELECT a.attnum AS number, a.attname AS name, format_type(a.atttypid, a.atttypmo
        a.attnotnull AS not_null, a.attgenerated::text AS generated, a.attstorage::text AS storage,
        a.attcompression::text AS compression, a.attstattarget AS statistics, a.attoptions AS options,
        pg_get_expr(d.adbin, d.adrelid) AS expression, d.oid::bigint AS default_oid,
+       CASE WHEN t.typtype = 'd' AND a.attgenerated = '' THEN (
+           WITH RECURSIVE below (type, modifier, depth) AS (
+               SELECT t.typbasetype, t.typtypmod, 1
+               UNION ALL
+               SELECT d.typbasetype, d.typtypmod, depth + 1
+                 FROM below JOIN pg_type AS d ON d.oid = below.type AND d.typtype = 'd'
+           ) SELECT format_type(type, modifier) FROM below ORDER BY depth DESC LIMIT 1) END AS base,
+       coalesce(pg_get_expr(d.adbin, d.adrelid), pg_get_expr(t.typdefaultbin, 0)) AS filling,
        CASE WHEN a.attcollation <> t.typcollation THEN
            (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.collname)
               FROM pg_collation AS c JOIN pg_namespace AS n ON n.oid = c.collnamespace WHERE c.oid = a.attcollation)
@@ -54,8 +62,29 @@ SELECT ARRAY(SELECT a.attname::text FROM unnest(x.indkey[0:x.indnkeyatts - 1]) W
 """
 
 _TABLE = """
-SELECT n.nspname AS schema, c.relname AS name
+SELECT n.nspname AS schema, c.relname AS name, c.relforcerowsecurity AS forced
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = %s
+"""
+
+#: Not every table that is published can be updated: what its rows are told apart by must be said.
+_IDENTITY = """
+SELECT c.relreplident::text AS identity
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.oid = %(table)s AND c.relreplident <> 'f'
+   AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid
+                      AND CASE c.relreplident WHEN 'd' THEN indisprimary WHEN 'i' THEN indisreplident ELSE false END)
+   AND EXISTS (SELECT FROM pg_publication_tables AS member JOIN pg_publication AS p USING (pubname)
+                WHERE p.pubupdate AND member.schemaname = n.nspname AND member.tablename = c.relname)
+"""
+
+#: A table that is written anew gets new files, and a new TOAST table in place of the old one.
+_FILES = """
+SELECT c.oid::bigint, c.relkind = 't' OR c.relkind = 'i' AND x.indrelid <> %(table)s::oid AS replaced
+  FROM pg_class AS t
+  JOIN pg_class AS c ON c.oid IN (t.oid, t.reltoastrelid)
+       OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid IN (t.oid, t.reltoastrelid))
+  LEFT JOIN pg_index AS x ON x.indexrelid = c.oid
+ WHERE t.oid = %(table)s::oid
 """
 
 #: What fires on UPDATE, with the words that switch it back on.
@@ -82,6 +111,8 @@ class Copy:
     relation: str
     #: Plain name of the table, for the backup view.
     source: str
+    #: Whether row-level security binds the table's owner too.
+    forced: bool
 
 
 def keep(session: Session, items: Sequence[Item], quarantine: Quarantine) -> list[Keeping]:
@@ -109,11 +140,18 @@ def keep(session: Session, items: Sequence[Item], quarantine: Quarantine) -> lis
             f"table {table} keeps no primary key or UNIQUE NOT NULL key without the dropped columns, so their values"
             " could not be given back to the right rows; add a key first"
         )
-    columns = tuple(session.rows(_COLUMN, (relation, numbers)))
-    copy = Copy(table, tuple(key), columns, quarantine.copies, f"{found['name'][:40]}_{relation}", found["name"])
+    # What is computed comes after what it is computed from.
+    rows = sorted(session.rows(_COLUMN, (relation, numbers)), key=lambda column: bool(column["generated"]))
+    inside = _cut(found["name"], f"_{relation}")
+    copy = Copy(table, tuple(key), tuple(rows), quarantine.copies, inside, found["name"], found["forced"])
     by_number = {item.address.subid: item for item in items}
-    keepings = [_keep_one(session, by_number[column["number"]], column, copy) for column in reversed(columns)]
+    keepings = [_keep_one(session, by_number[column["number"]], column, copy) for column in reversed(copy.columns)]
     return [_with_values(session, keepings[0], copy), *keepings[1:]]
+
+
+def _cut(name: str, suffix: str) -> str:
+    """Return a name with a suffix, within the server's 63 bytes: the suffix tells names that begin alike apart."""
+    return name.encode()[: 63 - len(suffix)].decode(errors="ignore") + suffix
 
 
 def _keep_one(session: Session, item: Item, column: Row, copy: Copy) -> Keeping:
@@ -141,38 +179,35 @@ def _with_values(session: Session, keeping: Keeping, copy: Copy) -> Keeping:
     """Let the first column that goes make the copy of all, and the last that comes back bring all values."""
     names = ", ".join(quoted(name) for name in (*copy.key, *(column["name"] for column in copy.columns)))
     inside = quoted(copy.inside, copy.relation)
-    create = f"CREATE TABLE {inside} AS SELECT {names} FROM ONLY {copy.table}"
+    create: tuple[str, ...] = (f"CREATE TABLE {inside} AS SELECT {names} FROM ONLY {copy.table}",)
+    if copy.forced:
+        create = (f"ALTER TABLE {copy.table} NO FORCE ROW LEVEL SECURITY", *create)
+        create = (*create, f"ALTER TABLE {copy.table} FORCE ROW LEVEL SECURITY")
+    rewrites = any(column["generated"] == "s" or column["base"] is not None for column in copy.columns)
     return Keeping(
         keeping.item,
-        remove=(create, *keeping.remove),
+        remove=(*create, *keeping.remove),
         restore=(*keeping.restore, *_values(copy, inside), *_not_null(session, copy)),
         locks=keeping.locks,
         permits=keeping.permits,
         quarantine=keeping.quarantine,
         relation=keeping.relation,
-        facts={**keeping.facts, "brings_values": True},
+        facts={**keeping.facts, "brings_values": True, "rewrites": rewrites},
     )
 
 
 def _add(session: Session, item: Item, column: Row, table: str) -> list[str]:
     """Return what makes a column again, without its values."""
     name = quoted(column["name"])
-    clause = f"{name} {column['type']}"
-    clause += f" COLLATE {column['collation']}" if column["collation"] else ""
+    alter = f"ALTER TABLE {table} ALTER COLUMN {name}"
+    # A domain may refuse NULL, or have a default that would fill the rows: it is put on when the values are back.
+    clause = f"{name} {column['base'] or _type(column)}"
     if column["generated"]:
         stored = " STORED" if column["generated"] == "s" else " VIRTUAL"
         clause += f" GENERATED ALWAYS AS ({column['expression']}){stored}"
-    alter = f"ALTER TABLE {table} ALTER COLUMN {name}"
     statements = [f"ALTER TABLE {table} ADD COLUMN {clause}"]
-    if column["expression"] is not None and not column["generated"]:
-        # Set apart from ADD COLUMN: a volatile default there would rewrite the table.
-        statements.append(f"{alter} SET DEFAULT {column['expression']}")
-    storage = {"p": "PLAIN", "e": "EXTERNAL", "m": "MAIN", "x": "EXTENDED"}
-    if column["storage"] != column["type_storage"]:
-        statements.append(f"{alter} SET STORAGE {storage[column['storage']]}")
-    if column["compression"]:
-        method = {"p": "pglz", "l": "lz4"}[column["compression"]]
-        statements.append(f"{alter} SET COMPRESSION {method}")
+    if column["base"] is None:
+        statements.extend(_settings(column, table))
     if column["statistics"] is not None and column["statistics"] >= 0:
         statements.append(f"{alter} SET STATISTICS {column['statistics']}")
     if column["options"]:
@@ -184,8 +219,28 @@ def _add(session: Session, item: Item, column: Row, table: str) -> list[str]:
     return [*statements, *comment(session, item.address, f"COLUMN {table}.{name}")]
 
 
+def _type(column: Row) -> str:
+    return f"{column['type']} COLLATE {column['collation']}" if column["collation"] else str(column["type"])
+
+
+def _settings(column: Row, table: str) -> list[str]:
+    """Return what gives a column its default, storage and compression again, which a change of type takes away."""
+    alter = f"ALTER TABLE {table} ALTER COLUMN {quoted(column['name'])}"
+    statements = []
+    if column["expression"] is not None and not column["generated"]:
+        # Set apart from ADD COLUMN: a volatile default there would rewrite the table.
+        statements.append(f"{alter} SET DEFAULT {column['expression']}")
+    if column["storage"] != column["type_storage"]:
+        storage = {"p": "PLAIN", "e": "EXTERNAL", "m": "MAIN", "x": "EXTENDED"}[column["storage"]]
+        statements.append(f"{alter} SET STORAGE {storage}")
+    if column["compression"]:
+        method = {"p": "pglz", "l": "lz4"}[column["compression"]]
+        statements.append(f"{alter} SET COMPRESSION {method}")
+    return statements
+
+
 def _values(copy: Copy, inside: str) -> list[str]:
-    """Return the UPDATEs that give kept rows their values again and rows inserted since their defaults."""
+    """Return the statements that give kept rows their values again, and rows inserted since the defaults."""
     stored = [column for column in copy.columns if not column["generated"]]
     if not stored:
         return []
@@ -195,13 +250,16 @@ def _values(copy: Copy, inside: str) -> list[str]:
     # A column that was just added is NULL everywhere: only rows that had something are written.
     holds = " OR ".join(f"kept.{name} IS NOT NULL" for name in names)
     statements = [f"UPDATE ONLY {copy.table} AS now SET {assign} FROM {inside} AS kept WHERE {match} AND ({holds})"]
-    defaults = [quoted(column["name"]) for column in stored if column["expression"] is not None]
-    if defaults:
-        assign = ", ".join(f"{name} = DEFAULT" for name in defaults)
+    filled = [f"{quoted(column['name'])} = {column['filling']}" for column in stored if column["filling"] is not None]
+    if filled:
         statements.append(
-            f"UPDATE ONLY {copy.table} AS now SET {assign}"
+            f"UPDATE ONLY {copy.table} AS now SET {', '.join(filled)}"
             f" WHERE NOT EXISTS (SELECT FROM {inside} AS kept WHERE {match})"
         )
+    for column in stored:
+        if column["base"] is not None:
+            alter = f"ALTER TABLE {copy.table} ALTER COLUMN {quoted(column['name'])}"
+            statements.extend([f"{alter} TYPE {_type(column)}", *_settings(column, copy.table)])
     return statements
 
 
@@ -217,14 +275,30 @@ def _not_null(session: Session, copy: Copy) -> list[str]:
 
 
 def firing(session: Session, table: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the statements that keep a table's own triggers and rules quiet, and those that undo it.
+    """Return the statements that let nothing of a table's own interfere with an UPDATE, and those that undo it.
 
-    Giving values back is not an event of the application: an `updated_at` trigger would falsify the rows.
+    Giving values back is not an event of the application: an `updated_at` trigger would falsify the rows, a policy
+    that binds the owner would hide them.
     """
     found = session.row(_TABLE, (table,))
     assert found is not None  # noqa: S101 - the caller resolved it in this transaction
     name = quoted(found["schema"], found["name"])
     rows = session.rows(_FIRING, {"table": table})
-    off = tuple(f"ALTER TABLE {name} DISABLE {row['what']}" for row in rows)
-    on = tuple(f"ALTER TABLE {name} {row['on']} {row['what']}" for row in rows)
-    return off, on
+    off = [f"ALTER TABLE {name} DISABLE {row['what']}" for row in rows]
+    on = [f"ALTER TABLE {name} {row['on']} {row['what']}" for row in rows]
+    if found["forced"]:
+        off.append(f"ALTER TABLE {name} NO FORCE ROW LEVEL SECURITY")
+        on.append(f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY")
+    identity = session.value(_IDENTITY, {"table": table})
+    if identity is not None:
+        off.append(f"ALTER TABLE {name} REPLICA IDENTITY FULL")
+        # That of an index which is gone ("i") comes back with the index.
+        on.append(f"ALTER TABLE {name} REPLICA IDENTITY {'DEFAULT' if identity == 'd' else 'NOTHING'}")
+    return tuple(off), tuple(on)
+
+
+def rewritten(session: Session, table: int) -> Permits:
+    """Return the catalog rows that change when the server writes a table anew."""
+    files = frozenset({"relfilenode", "reltoastrelid"})
+    found = session.rows(_FILES, {"table": table})
+    return {Address("pg_class", row["oid"]): GONE if row["replaced"] else files for row in found}

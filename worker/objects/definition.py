@@ -33,7 +33,7 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
         restore=restore,
         locks=frozenset({item.relation}),
         permits={item.address: GONE, **permits},
-        facts={"touches": [[address.objid, address.subid] for address in permits]},
+        facts={"touches": [[at.objid, at.subid] for at in permits if at.catalog == "pg_class"]},
     )
 
 

@@ -82,7 +82,7 @@ def compute(session: Session, script: Script, accepts: Sequence[str] = ()) -> Im
     roots, absent = _roots(session, script)
     if not roots:
         raise NothingToRollBack("none of the objects that the plan removes exists: " + ", ".join(absent))
-    moved = frozenset(r.item.address.objid for r in roots if r.item.kind == "table")
+    moved = frozenset(r.item.address.objid for r in roots if r.item.kind == "table") | _composites(session, roots)
     roots = _without_parts_of_moved(roots, moved)
     closure = _Closure(
         moved,
@@ -209,6 +209,13 @@ def _home(session: Session, address: Address) -> int | None:
     return address.objid if index_of is None else int(index_of)
 
 
+def _composites(session: Session, roots: Sequence[_Root]) -> frozenset[int]:
+    """Return where composite types keep their columns: these move with them."""
+    types = [r.item.address.objid for r in roots if r.item.address.catalog == "pg_type"]
+    found = session.rows("SELECT typrelid::bigint FROM pg_type WHERE oid = ANY (%s::oid[]) AND typrelid <> 0", (types,))
+    return frozenset(row["typrelid"] for row in found)
+
+
 def _without_parts_of_moved(roots: list[_Root], moved: frozenset[int]) -> list[_Root]:
     """Leave out columns and indexes of tables that move whole: they go along untouched."""
     return [r for r in roots if r.item.kind == "table" or r.item.relation not in moved]
@@ -223,8 +230,9 @@ def _refuse_shapes(session: Session, items: Iterable[Item]) -> None:
         reason = None
         if item.address.catalog == "pg_type":
             reason = session.value(
-                "SELECT CASE WHEN typtype NOT IN ('e', 'c') THEN 'is neither an enum nor a composite type' END"
-                " FROM pg_type WHERE oid = %s",
+                "SELECT CASE WHEN t.typtype NOT IN ('e', 'c') THEN 'is neither an enum nor a composite type'"
+                " WHEN c.relkind <> 'c' THEN 'is the row type of a table' END"
+                " FROM pg_type AS t LEFT JOIN pg_class AS c ON c.oid = t.typrelid WHERE t.oid = %s",
                 (item.address.objid,),
             )
         else:
@@ -238,7 +246,12 @@ def _refuse_shapes(session: Session, items: Iterable[Item]) -> None:
             "SELECT 'belongs to the server or to Stepback' FROM pg_identify_object(%s::regclass, %s, 0)"
             " WHERE schema IN ('pg_catalog', 'information_schema', 'pg_toast')"
             " OR starts_with(schema, %s) OR starts_with(schema, 'pg_temp') OR identity = ANY (%s)",
-            (f"pg_catalog.{item.address.catalog}", item.address.objid, _OWN_SCHEMA_PREFIX, list(_OWN_RELATIONS)),
+            (
+                f"pg_catalog.{item.address.catalog}",
+                item.relation or item.address.objid,
+                _OWN_SCHEMA_PREFIX,
+                list(_OWN_RELATIONS),
+            ),
         )
         if reason is not None:
             raise PlanRefused(f"{item.label()} {reason}; it is left alone")
@@ -265,21 +278,26 @@ WITH removed AS (
     SELECT * FROM unnest(%(classids)s::regclass[], %(objids)s::oid[], %(subids)s::integer[])
                     AS r (classid, objid, subid)
 ), dependents AS (
-    SELECT DISTINCT ON (d.classid, d.objid, d.objsubid)
-           d.classid, d.objid, d.objsubid, d.deptype, r.classid AS by_classid, r.objid AS by_objid, r.subid AS by_subid
+    SELECT DISTINCT ON (o.classid, o.objid, o.objsubid)
+           o.classid, o.objid, o.objsubid, d.deptype, r.classid AS by_classid, r.objid AS by_objid, r.subid AS by_subid
       FROM removed AS r
       JOIN pg_depend AS d
         ON d.refclassid = r.classid AND d.refobjid = r.objid AND (r.subid = 0 OR d.refobjsubid = r.subid)
+      -- Without its expression a generated column is nothing: it is the column that depends.
+      LEFT JOIN pg_attrdef AS e ON d.classid = 'pg_attrdef'::regclass AND e.oid = d.objid
+      LEFT JOIN pg_attribute AS g ON g.attrelid = e.adrelid AND g.attnum = e.adnum AND g.attgenerated <> ''
+     CROSS JOIN LATERAL (SELECT CASE WHEN g.attnum IS NULL THEN d.classid ELSE 'pg_class'::regclass END AS classid,
+                                coalesce(g.attrelid, d.objid) AS objid,
+                                coalesce(g.attnum, d.objsubid) AS objsubid) AS o
      WHERE NOT (d.classid = r.classid AND d.objid = r.objid)
-     ORDER BY d.classid, d.objid, d.objsubid, d.deptype
+     ORDER BY o.classid, o.objid, o.objsubid, d.deptype
 )
 SELECT d.classid::regclass::text AS catalog, d.objid::bigint, d.objsubid AS subid, d.deptype::text,
        d.by_classid::regclass::text AS by_catalog, d.by_objid::bigint, d.by_subid,
        told.type AS kind, told.identity AS name, told.schema AS schema,
        c.relkind::text AS relkind, con.contype::text AS contype, con.confrelid::bigint AS confrelid,
        coalesce(t.tgisinternal, false) AS internal, w.rulename::text AS rulename, a.adnum,
-       coalesce(i.indrelid, own.refobjid, c.oid, con.conrelid, t.tgrelid, w.ev_class, p.polrelid, s.stxrelid,
-                pr.prrelid, a.adrelid)::bigint AS home,
+       home.oid::bigint AS home, home.relnamespace::regnamespace::text AS home_schema,
        EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x')) AS of_constraint
   FROM dependents AS d
   CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, d.objsubid) AS told
@@ -294,6 +312,9 @@ SELECT d.classid::regclass::text AS catalog, d.objid::bigint, d.objsubid AS subi
   LEFT JOIN pg_statistic_ext AS s ON d.classid = 'pg_statistic_ext'::regclass AND s.oid = d.objid
   LEFT JOIN pg_publication_rel AS pr ON d.classid = 'pg_publication_rel'::regclass AND pr.oid = d.objid
   LEFT JOIN pg_attrdef AS a ON d.classid = 'pg_attrdef'::regclass AND a.oid = d.objid
+  LEFT JOIN pg_class AS home
+    ON home.oid = coalesce(i.indrelid, own.refobjid, c.oid, con.conrelid, t.tgrelid, w.ev_class, p.polrelid, s.stxrelid,
+                           pr.prrelid, a.adrelid)
 """
 
 #: Catalogs whose objects are text only: written down and dropped.
@@ -337,7 +358,9 @@ def _by(row: Row, closure: _Closure) -> Address:
 
 def _is_ours(row: Row) -> bool:
     """Whether the dependent lies in a quarantine already: types keep serving it wherever they move."""
-    return bool(row["internal"] or (row["schema"] or "").startswith(_OWN_SCHEMA_PREFIX))
+    # A default, a constraint or a rule has no schema of its own: that of its table counts.
+    schema = row["home_schema"] or row["schema"] or ""
+    return bool(row["internal"] or schema.startswith(_OWN_SCHEMA_PREFIX))
 
 
 def _action(row: Row, closure: _Closure) -> Action | None:  # noqa: PLR0911 - one line a kind reads best

@@ -46,6 +46,11 @@ COLUMNS = (
         "ALTER TABLE orders DROP COLUMN c, DROP COLUMN d;",
     ),
     Case(
+        "with a generated column that stands before what it is computed from",
+        "CREATE TABLE orders (id int PRIMARY KEY, d int GENERATED ALWAYS AS (c * 2) STORED, c int); INSERT INTO orders (id, c) VALUES (1, 4), (2, NULL)",
+        "ALTER TABLE orders DROP COLUMN c, DROP COLUMN d;",
+    ),
+    Case(
         "a generated column is computed from it, accepted",
         f"{_ORDERS}{_ROWS} ALTER TABLE orders ADD d text GENERATED ALWAYS AS (upper(c)) STORED; CREATE INDEX by_d ON orders (d)",
         "ALTER TABLE orders DROP COLUMN c CASCADE;",
@@ -53,13 +58,13 @@ COLUMNS = (
     ),
     Case(
         "in checks of its own and over others",
-        f"{_ORDERS}{_ROWS} ALTER TABLE orders ADD CONSTRAINT short CHECK (length(c) < 9), ADD CONSTRAINT both CHECK (n < 9 OR c IS NULL),"
-        " ADD CONSTRAINT later CHECK (c <> 'c1') NOT VALID; COMMENT ON CONSTRAINT both ON orders IS 'over two'",
+        f"{_ORDERS}{_ROWS} ALTER TABLE orders ADD CONSTRAINT short CHECK (length(c) < 9), ADD CONSTRAINT pair CHECK (n < 9 OR c IS NULL),"
+        " ADD CONSTRAINT later CHECK (c <> 'c1') NOT VALID; COMMENT ON CONSTRAINT pair ON orders IS 'over two'",
         _DROP,
     ),
     Case(
         "in indexes over several columns",
-        f"{_ORDERS}{_ROWS} CREATE INDEX both ON orders (n, c); CREATE INDEX included ON orders (n) INCLUDE (c);"
+        f"{_ORDERS}{_ROWS} CREATE INDEX pair ON orders (n, c); CREATE INDEX included ON orders (n) INCLUDE (c);"
         "CREATE INDEX predicate ON orders (n) WHERE c IS NOT NULL; CREATE INDEX expr ON orders (lower(c));"
         "CREATE UNIQUE INDEX once ON orders (id, c); CREATE INDEX untouched ON orders (n)",
         _DROP,
@@ -99,7 +104,7 @@ COLUMNS = (
     Case(
         "collation, compression, storage, statistics target and options",
         'CREATE TABLE orders (id int PRIMARY KEY, c text COLLATE "C" COMPRESSION pglz STORAGE EXTERNAL, d varchar(20) COLLATE "POSIX");'
-        "ALTER TABLE orders ALTER c SET STATISTICS 321, ALTER c SET (n_distinct = 5, n_distinct_inherited = -0.1);"
+        "ALTER TABLE orders ALTER c SET STORAGE EXTERNAL, ALTER c SET STATISTICS 321, ALTER c SET (n_distinct = 5, n_distinct_inherited = -0.1);"
         "INSERT INTO orders SELECT n, repeat('x', n * 3000), 'd' FROM generate_series(1, 4) AS n",
         "ALTER TABLE orders DROP c, DROP d;",
     ),
@@ -179,9 +184,11 @@ COLUMNS = (
         "ALTER TABLE orders DROP COLUMN c, DROP COLUMN d;",
     ),
     Case(
-        "domain with a default of its own",
-        "CREATE DOMAIN share AS int DEFAULT 9; CREATE TABLE orders (id int PRIMARY KEY, c share); INSERT INTO orders VALUES (1, 5), (2, NULL)",
-        _DROP,
+        "domain with a default of its own, over another, with storage",
+        "CREATE DOMAIN code AS varchar(7) COLLATE \"C\" DEFAULT 'x'; CREATE DOMAIN share AS code;"
+        "CREATE TABLE orders (id int PRIMARY KEY, c share, d share DEFAULT 'y' COLLATE \"POSIX\");"
+        "ALTER TABLE orders ALTER c SET STORAGE EXTERNAL, ALTER c SET COMPRESSION pglz; INSERT INTO orders VALUES (1, 'a', NULL), (2, NULL, 'b')",
+        "ALTER TABLE orders DROP c, DROP d;",
     ),
     Case(
         "unusual names",
@@ -201,9 +208,21 @@ COLUMNS = (
         _DROP,
     ),
     Case(
+        "under row-level security that binds the owner",
+        f"{_ORDERS}{_ROWS} CREATE POLICY few ON orders USING (id < 3);"
+        "ALTER TABLE orders ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+        _DROP,
+    ),
+    Case(
         "of a published table without replica identity",
         "CREATE TABLE orders (code text NOT NULL UNIQUE, c int); INSERT INTO orders VALUES ('a', 1), ('b', NULL);"
         "CREATE PUBLICATION p FOR TABLE orders",
+        _DROP,
+    ),
+    Case(
+        "of a published table, with the index of its replica identity",
+        "CREATE TABLE orders (id int PRIMARY KEY, c int NOT NULL); INSERT INTO orders VALUES (1, 1), (2, 2);"
+        "CREATE UNIQUE INDEX by_c ON orders (c); ALTER TABLE orders REPLICA IDENTITY USING INDEX by_c; CREATE PUBLICATION p FOR TABLE orders",
         _DROP,
     ),
     Case(

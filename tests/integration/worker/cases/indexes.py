@@ -22,7 +22,7 @@ INDEXES = (
         "INSERT INTO lines VALUES ('code 1'), (NULL)",
         "DROP INDEX once CASCADE;",
     ),
-    Case("partial", f"{_ORDERS} CREATE INDEX some ON orders (id) WHERE n > 3 AND code LIKE '%1'", "DROP INDEX some;"),
+    Case("partial", f"{_ORDERS} CREATE INDEX few ON orders (id) WHERE n > 3 AND code LIKE '%1'", "DROP INDEX few;"),
     Case(
         "expression, with a statistics target",
         f"{_ORDERS} CREATE INDEX expr ON orders (lower(code), (n + id), id); ALTER INDEX expr ALTER COLUMN 2 SET STATISTICS 123",

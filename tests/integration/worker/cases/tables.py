@@ -77,12 +77,12 @@ TABLES = (
         "CREATE INDEX by_n ON orders (n); CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
         "CREATE TRIGGER touch BEFORE UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION touch();"
         "CREATE RULE quiet AS ON DELETE TO orders WHERE OLD.id = 0 DO INSTEAD NOTHING;"
-        "CREATE POLICY mine ON orders USING (n > 0); CREATE STATISTICS both ON id, n FROM orders;"
+        "CREATE POLICY mine ON orders USING (n > 0); CREATE STATISTICS pair ON id, n FROM orders;"
         "COMMENT ON TABLE orders IS E'table\\n''s $$ comment'; COMMENT ON COLUMN orders.n IS '100% :sure %s';"
         "COMMENT ON CONSTRAINT small ON orders IS 'small'; COMMENT ON CONSTRAINT pk ON orders IS 'key';"
         "COMMENT ON INDEX pk IS 'index of key'; COMMENT ON INDEX by_n IS 'by n'; COMMENT ON TRIGGER touch ON orders IS 'trigger';"
         "COMMENT ON RULE quiet ON orders IS 'rule'; COMMENT ON POLICY mine ON orders IS 'policy';"
-        "COMMENT ON STATISTICS both IS 'statistics'; INSERT INTO orders VALUES (1, 1)",
+        "COMMENT ON STATISTICS pair IS 'statistics'; INSERT INTO orders VALUES (1, 1)",
         "DROP TABLE orders;",
     ),
     Case(
@@ -132,7 +132,7 @@ TABLES = (
         "CREATE TABLE orders (id int PRIMARY KEY, who text DEFAULT current_user); ALTER TABLE orders ENABLE ROW LEVEL SECURITY;"
         "CREATE POLICY own ON orders FOR SELECT TO stepback_app, goodbuy_app USING (who = current_user);"
         "CREATE POLICY strict ON orders AS RESTRICTIVE FOR INSERT WITH CHECK (id > 0);"
-        "CREATE POLICY both ON orders FOR UPDATE TO PUBLIC USING (id > 1) WITH CHECK (id > 2);"
+        "CREATE POLICY twice ON orders FOR UPDATE TO PUBLIC USING (id > 1) WITH CHECK (id > 2);"
         "INSERT INTO orders VALUES (1, 'somebody'), (2, 'goodbuy_app')",
         "DROP TABLE orders;",
     ),

@@ -53,7 +53,7 @@ TYPES = (
     Case(
         "used only in a survivor's constraint, default and index",
         "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE people (id int PRIMARY KEY, t text DEFAULT ('ok'::mood)::text,"
-        " CONSTRAINT known CHECK (t::mood >= 'sad'::mood)); CREATE INDEX oks ON people (id) WHERE t::mood = 'ok'::mood;"
+        " CONSTRAINT known CHECK (t::mood >= 'sad'::mood)); CREATE INDEX oks ON people ((CASE WHEN id > 0 THEN 'ok'::mood END));"
         "INSERT INTO people VALUES (1, 'sad')",
         "DROP TYPE mood CASCADE;",
         leaves=("people | t", "t text"),
@@ -61,6 +61,6 @@ TYPES = (
     Case(
         "with the column that uses it, both named",
         "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE people (id int PRIMARY KEY, mood mood); INSERT INTO people VALUES (1, 'ok')",
-        "ALTER TABLE people DROP COLUMN mood; DROP TYPE mood;",
+        "DROP TYPE mood; ALTER TABLE people DROP COLUMN mood;",
     ),
 )

@@ -1,0 +1,59 @@
+"""What the documents list is what the code has."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+from ledger.errors import Failed, Refused, StepbackError
+from worker import metrics
+
+_DOCS = Path(__file__).parent.parent.parent / "docs"
+
+
+def _below(kind: type[StepbackError]) -> set[type[StepbackError]]:
+    return {kind}.union(*(_below(child) for child in kind.__subclasses__()))
+
+
+def _rows(document: str) -> dict[str, list[str]]:
+    """Return the cells of each table row that begins with a code word."""
+    lines = (_DOCS / document).read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
+    return {row[0].strip("`"): row[1:] for row in rows}
+
+
+def test_every_error_code_is_listed_with_its_exit_code() -> None:
+    """docs/errors.md lists exactly the codes that exist, each with the exit code of its class."""
+    for package in ("ledger", "producers", "worker", "stepback"):
+        for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+            if not module.name.startswith("ledger.migrations") and not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+
+    codes = {kind.code: str(kind.exit_code) for kind in _below(StepbackError) - {Refused, Failed}}
+
+    assert {code: row[0] for code, row in _rows("errors.md").items()} == codes
+
+
+def test_every_metric_is_listed() -> None:
+    """docs/metrics.md lists exactly the metrics that a worker exposes, with kind and labels."""
+    exposed = {}
+    for name, collector in vars(metrics).items():
+        if name.isupper() and hasattr(collector, "describe"):
+            (family,) = collector.describe()
+            suffix = "_total" if family.type == "counter" else ""
+            labels = ", ".join(f"`{label}`" for label in collector._labelnames)
+            exposed[family.name + suffix] = [family.type, labels or "—"]
+
+    assert {name: row[:2] for name, row in _rows("metrics.md").items()} == exposed
+
+
+@pytest.mark.parametrize("document", sorted(path.name for path in _DOCS.rglob("*.md")))
+def test_links_between_documents_lead_somewhere(document: str) -> None:
+    """Every relative link in the documents and the README points to a file that is there."""
+    for path in [_DOCS.parent / "README.md", *_DOCS.rglob(document)]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
