@@ -216,6 +216,7 @@ def settle(
     """
     if state not in TERMINAL:
         raise ValueError(f"a run does not end {state}")
+    error = error and RunError(error.code, _storable(error.message))
     values = {
         "state": state,
         "error_code": error and error.code,
@@ -240,3 +241,8 @@ def settle(
         }
         phase = None if settled.phase is None else Phase(settled.phase)
         append_as(conn, claim, f"run_{state}", state, phase=phase, detail=summary)
+
+
+def _storable(message: str) -> str:
+    """Return a message that any database keeps: a run must not be kept from ending by a NUL in what went wrong."""
+    return message.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

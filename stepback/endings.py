@@ -13,12 +13,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def ending_on_signals() -> Iterator[None]:
-    """Turn the first signal into a KeyboardInterrupt and ignore the others, so that the way out is never cut short.
-
-    A signal that is ignored already, as under nohup, stays so.
-    """
+    """Turn the first signal into a KeyboardInterrupt and ignore the others, so that the way out is never cut short."""
     before = {number: signal.getsignal(number) for number in _SIGNALS}
-    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    # Under nohup a closed terminal is to be survived. A shell's `&` lets Ctrl-C be ignored too, but who sends
+    # it to this very process means it.
+    heard = [n for n, handler in before.items() if n is not signal.SIGHUP or handler is not signal.SIG_IGN]
 
     def end(_number: int, _frame: FrameType | None) -> None:
         for number in heard:

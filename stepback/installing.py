@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ledger import schema
-from ledger.errors import StepbackError
+from ledger.errors import BadConfiguration, StepbackError
+from ledger.installation import installation_id
 from stepback.installation import Installation, secret
 from worker.install import install
 
@@ -22,14 +23,18 @@ class Installed:
     error: StepbackError | None = None
 
 
-def install_all(here: Installation) -> Iterator[Installed]:
+def install_all(here: Installation, *, lenient: bool = False) -> Iterator[Installed]:
     """Install the ledger, then each target as its own login; one target's trouble does not keep the others waiting.
+
+    Args:
+        here: The installation.
+        lenient: Go on with a ledger that is installed, but not ours to bring up to date: the login of a worker
+            need not have the rights of whoever runs `stepback init`.
 
     Raises:
         StepbackError: The ledger could not be installed, which comes first.
     """
-    ledger = here.settings.ledger
-    yield Installed("ledger", schema.upgrade(secret(ledger.admin_url or ledger.url)))
+    yield _install_ledger(here, lenient=lenient)
     for name in sorted(here.settings.targets):
         try:
             with here.session(name, installed=False) as session:
@@ -37,3 +42,14 @@ def install_all(here: Installation) -> Iterator[Installed]:
             yield Installed("target", name)
         except StepbackError as error:
             yield Installed("target", name, error)
+
+
+def _install_ledger(here: Installation, *, lenient: bool) -> Installed:
+    ledger = here.settings.ledger
+    try:
+        return Installed("ledger", schema.upgrade(secret(ledger.admin_url or ledger.url)))
+    except BadConfiguration as error:
+        if not lenient:
+            raise
+        installation_id(here.engine)
+        return Installed("ledger", "as it is", error)

@@ -8,12 +8,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ledger.errors import BadConfiguration, NotPossible
-from ledger.installation import installation_id
 from ledger.settings import Settings
 from stepback.embedded import Postgres, Redis, ensure_roles_and_databases
 from stepback.embedded.roles import SAMPLE_DATABASE
 from stepback.installation import Installation, has_sample, with_servers
-from stepback.installing import Installed, install_all
 from stepback.registration import plan_folders, read_plans, register
 from stepback.sample import TARGET, load_sample
 from worker.target import connect
@@ -63,23 +61,6 @@ def servers_for(settings: Settings, say: Callable[[str], None]) -> Iterator[Sett
             if has_sample(settings):
                 _fill_sample(postgres, say)
         yield with_servers(settings, postgres=postgres, redis=redis)
-
-
-def install(here: Installation, *, lenient: bool) -> Iterator[Installed]:
-    """Install both sides.
-
-    Args:
-        here: The installation.
-        lenient: Go on with a ledger that is installed but not ours to bring up to date: a worker's login need not
-            have the rights of whoever ran `stepback init`.
-    """
-    try:
-        yield from install_all(here)
-    except BadConfiguration as error:
-        if not lenient:
-            raise
-        installation_id(here.engine)
-        yield Installed("ledger", "as it is", error)
 
 
 def register_sample(here: Installation) -> tuple[str, ...]:

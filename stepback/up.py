@@ -14,8 +14,9 @@ from stepback.embedded.usage import Usage
 from stepback.endings import ending_on_signals
 from stepback.environment import as_environment
 from stepback.installation import Installation, has_sample
+from stepback.installing import install_all
 from stepback.sample import TARGET
-from stepback.serving import install, make_data_folder, register_sample, servers_for
+from stepback.serving import make_data_folder, register_sample, servers_for
 from stepback.worker_process import WorkerProcess
 
 #: Pauses between a worker's death and the next one.
@@ -65,7 +66,7 @@ def _alone(data: Path) -> Iterator[None]:
 
 
 def _prepare(here: Installation, say: Say, *, sample: bool) -> None:
-    for each in install(here, lenient=not sample):
+    for each in install_all(here, lenient=True):
         trouble = f"not brought up to date: {each.error.message}" if each.error else "up to date"
         say(f"{each.what} {each.name}: {trouble}")
     if sample:
@@ -91,17 +92,17 @@ def _supervise(environ: Mapping[str, str], say: Say) -> int:
 
 def _what_is_served(settings: Settings) -> str:
     worker = settings.worker
-    port = worker.metrics_port or "a free port that the worker logs"
+    port = worker.metrics_port or "PORT (the worker's log names it)"
     target = TARGET if TARGET in settings.targets else next(iter(sorted(settings.targets)), "T")
     return "\n".join(
         (
             f"targets: {', '.join(sorted(settings.targets)) or 'none configured'}",
             f"metrics: http://{worker.metrics_host}:{port}/metrics",
-            "in another terminal, in this folder:",
+            "in another terminal, in this folder and with the same STEPBACK_ variables:",
             "  stepback targets",
             f"  stepback plan add_health_alerts --target {target}",
             f"  stepback rollback add_health_alerts --target {target} --wait",
-            "  stepback recover 1 --wait",
+            "  stepback recover RUN --wait",
             '  eval "$(stepback env)"; $PSQL "$STEPBACK_LEDGER_URL"',
         )
     )

@@ -49,3 +49,8 @@ CREATE OR REPLACE TRIGGER migration_rollbacks_record_writer
     BEFORE INSERT OR UPDATE ON public.migration_rollbacks
     FOR EACH ROW EXECUTE FUNCTION public.migration_rollbacks_record_writer();
 ALTER TABLE public.migration_rollbacks ENABLE ALWAYS TRIGGER migration_rollbacks_record_writer;
+
+-- Migrations write their plan themselves, as the role that owns the database. What a row may do is decided by the
+-- rights of its writer when it is run, so more roles may be given INSERT without giving them anything to drop.
+GRANT SELECT, INSERT ON public.migration_rollbacks TO pg_database_owner;
+GRANT USAGE ON SEQUENCE public.migration_rollbacks_id_seq TO pg_database_owner;

@@ -19,3 +19,4 @@ SELECT registry.migration_name,
  ORDER BY registry.rollback_applied_at DESC;
 
 COMMENT ON VIEW public.rollback_status_monitor IS 'Where the rollback of each migration stands; every registry row is in it';
+GRANT SELECT ON public.rollback_status_monitor TO pg_database_owner;

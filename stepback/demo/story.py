@@ -25,8 +25,9 @@ from stepback.endings import ending_on_signals
 from stepback.environment import as_environment
 from stepback.following import follow
 from stepback.installation import Installation
+from stepback.installing import install_all
 from stepback.sample import TARGET, migrations
-from stepback.serving import install, make_data_folder, register_sample, servers_for
+from stepback.serving import make_data_folder, register_sample, servers_for
 from stepback.show.console import err, out, plain
 from stepback.show.documents import put_out
 from stepback.show.progress import Progress
@@ -77,7 +78,7 @@ def tell_story(*, data: Path | None, keep: bool, as_json: bool) -> int:
 def _tell(facts: Facts, folder: Path, started: set[psutil.Process], say: Say) -> None:
     say("1. A real PostgreSQL and a real Redis, started for this demo alone.")
     with servers_for(Settings(data=folder), lambda text: say(f"   {text}")) as settings, Installation(settings) as here:
-        for each in install(here, lenient=False):
+        for each in install_all(here):
             if each.error is not None:
                 raise each.error
         before = facts.before = _look(here)

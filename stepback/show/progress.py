@@ -80,6 +80,8 @@ def _table(runs: Sequence[Run]) -> Table:
     made = table("run", "kind", "migration", "state", "phase", "last step", numbers=frozenset({"run"}))
     for run in runs:
         last = plain(run.steps[-1].step if run.steps else "")
+        # One line a run, so that nothing jumps.
+        last.truncate(60, overflow="ellipsis")
         phase = run.phase.value if run.phase else ""
         made.add_row(str(run.run), run.kind.value, plain(run.migration), tables.state(run), phase, last)
     return made

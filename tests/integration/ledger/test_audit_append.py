@@ -362,6 +362,7 @@ def test_a_superuser_has_to_switch_the_guard_off_first(
 def test_the_function_minds_no_search_path(ledger_engine: Engine, superuser: psycopg.Connection) -> None:
     """Objects of the caller's choice do not take the place of the real ones."""
     superuser.execute("CREATE SCHEMA evil AUTHORIZATION stepback_app")
+    superuser.execute("GRANT USAGE ON SCHEMA evil TO PUBLIC")
     with transaction(ledger_engine) as conn:
         conn.exec_driver_sql(
             "CREATE FUNCTION evil.sha256(bytea) RETURNS bytea LANGUAGE sql AS $$ SELECT '\\x00'::bytea $$"

@@ -90,6 +90,16 @@ def test_an_idempotency_key_is_its_requester_s_own(ledger_engine: Engine, make_c
     assert second != first
 
 
+def test_the_id_says_more_than_the_key(ledger_engine: Engine, make_command: MakeCommand) -> None:
+    """A command that is known is its own run, whatever other run its key leads to."""
+    other, _ = _record(ledger_engine, make_command(), envelope="one", key="monday")
+    command = make_command()
+    number, _ = _record(ledger_engine, command, envelope="two")
+
+    assert _record(ledger_engine, command, envelope="two", key="monday") == (number, False)
+    assert number != other
+
+
 def test_eight_that_send_it_at_once_get_one_run(ledger_engine: Engine, make_command: MakeCommand) -> None:
     """One of them made it."""
     command = make_command()

@@ -264,6 +264,16 @@ def test_the_end_is_audited_with_a_hash_of_what_is_preserved(ledger_engine: Engi
     }
 
 
+def test_no_message_keeps_a_run_from_ending(ledger_engine: Engine, take: Take) -> None:
+    """What cannot be stored in it is replaced."""
+    claim = take()
+    error = RunError("plan_refused", "near \0 and \ud800")
+
+    runs.settle(ledger_engine, claim, state=State.REFUSED, error=error, blocked_seconds=None, preserved=[])
+
+    assert _find(ledger_engine, claim.run).error == RunError("plan_refused", "near \ufffd and ?")
+
+
 @pytest.mark.parametrize("state", sorted(set(State) - TERMINAL))
 def test_a_run_does_not_end_in_a_state_that_goes_on(ledger_engine: Engine, take: Take, state: State) -> None:
     """Settling is for ends."""

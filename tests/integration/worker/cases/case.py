@@ -34,15 +34,15 @@ class Case:
     given: str
     #: The plan's rollback.sql.
     plan: str
-    #: "how kind name" of everything that is kept, sorted.
-    keeps: tuple[str, ...] = ()
+    #: "how kind name" of everything that is kept.
+    keeps: tuple[str, ...]
+    #: The same for NOT NULL, which is a constraint with a name since 18.
+    keeps_18: tuple[str, ...] = ()
     #: One more gate of verify.sql.
     gate: str = "SELECT true"
     #: What plan.toml accepts.
     accepts: tuple[str, ...] = ()
-    #: Run by the superuser after `given`.
-    admin: str = ""
-    #: Facts that change on what survives, as parts of lines that are new after the rollback.
+    #: What the survivors look like without it: part of each line that is new in the picture.
     leaves: tuple[str, ...] = ()
     #: Oldest PostgreSQL that knows what is used here, and why.
     since: int = 15

@@ -1,0 +1,160 @@
+"""A plan's SQL as values: what is understood, and what is refused with its line."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.errors import PlanRefused
+from worker.plan.parse import MAX_SCRIPT_BYTES, Analyze, Drop, DropColumns, DroppedColumn, parse
+
+
+def test_drop_table_with_everything() -> None:
+    """IF EXISTS, a list, schemas, quotes and CASCADE are read as PostgreSQL reads them."""
+    (drop,) = parse('DROP TABLE IF EXISTS a.b, "C d", E CASCADE;').statements
+
+    assert drop == Drop(
+        "table",
+        (("a", "b"), ("C d",), ("e",)),
+        missing_ok=True,
+        cascade=True,
+        line=1,
+        text='DROP TABLE IF EXISTS a.b, "C d", E CASCADE',
+    )
+
+
+def test_drop_columns() -> None:
+    """Each DROP COLUMN keeps its own IF EXISTS and CASCADE."""
+    (alter,) = parse("ALTER TABLE IF EXISTS t DROP COLUMN IF EXISTS a, DROP b CASCADE").statements
+
+    assert isinstance(alter, DropColumns)
+    assert alter.columns == (
+        DroppedColumn("a", missing_ok=True, cascade=False),
+        DroppedColumn("b", missing_ok=False, cascade=True),
+    )
+    assert alter.missing_ok
+
+
+@pytest.mark.parametrize("begin", ["BEGIN", "BEGIN TRANSACTION", "START TRANSACTION", "begin work"])
+@pytest.mark.parametrize("end", ["COMMIT", "END", "COMMIT WORK"])
+def test_outer_transaction_is_taken_off_and_said_so(begin: str, end: str) -> None:
+    """One BEGIN at the start and one COMMIT at the end go; the note says it."""
+    script = parse(f"-- a comment\n{begin};\nDROP TABLE t;\n{end};")
+
+    assert [statement.line for statement in script.statements] == [3]
+    assert "taken off" in script.notes[0]
+
+
+def test_analyze_is_understood_beside_a_drop() -> None:
+    """ANALYZE of named tables belongs to a plan, but does not make one by itself."""
+    _, analyze = parse("DROP INDEX i; ANALYZE a.t, u;").statements
+
+    assert isinstance(analyze, Analyze)
+    assert analyze.tables == (("a", "t"), ("u",))
+    with pytest.raises(PlanRefused, match="removes nothing"):
+        parse("ANALYZE t;")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "COMMIT",
+        "ROLLBACK",
+        "SAVEPOINT s",
+        "BEGIN",
+        "PREPARE TRANSACTION 'x'",
+        "SET ROLE postgres",
+        "SET search_path = x",
+        "RESET ALL",
+        "COPY t TO PROGRAM 'id'",
+        "COPY t FROM '/etc/passwd'",
+        "ALTER SYSTEM SET fsync = off",
+        "DELETE FROM t",
+        "UPDATE t SET a = 1",
+        "TRUNCATE t",
+        "DO $$BEGIN END$$",
+        "SELECT pg_terminate_backend(1)",
+        "CREATE TABLE x ()",
+        "DROP VIEW v",
+        "DROP SCHEMA s CASCADE",
+        "DROP FUNCTION f",
+        "DROP EXTENSION plpgsql",
+        "DROP ROLE r",
+        "DROP DATABASE d",
+        "DROP OWNED BY r",
+        "DROP INDEX CONCURRENTLY i",
+        "DROP TYPE t[]",
+        "DROP TABLE d.s.t",
+        "DROP TYPE d.s.t",
+        "ALTER TABLE t RENAME TO u",
+        "ALTER TABLE t DROP COLUMN a, ADD COLUMN b int",
+        "ALTER TABLE t DISABLE ROW LEVEL SECURITY",
+        "ALTER VIEW v OWNER TO x",
+        "ALTER FOREIGN TABLE t DROP COLUMN a",
+        "GRANT ALL ON t TO x",
+        "ANALYZE",
+        "ANALYZE (VERBOSE) t",
+        "VACUUM t",
+        "REINDEX TABLE t",
+        "LOCK TABLE t",
+        "LISTEN x",
+        "LOAD 'x'",
+        "CALL p()",
+        "EXPLAIN ANALYZE DROP TABLE t",
+        "IMPORT FOREIGN SCHEMA s FROM SERVER x INTO y",
+    ],
+)
+def test_anything_else_is_refused_with_its_line(statement: str) -> None:
+    """What is not known to be safe is refused wherever it stands, with the line it begins on."""
+    with pytest.raises(PlanRefused, match=r"^line 3: ") as refused:
+        parse(f"DROP TABLE t;\n\n{statement};\nDROP TABLE u;")
+
+    assert refused.value.line == 3
+
+
+@pytest.mark.parametrize("text", ["", " \n ", "-- only a comment", ";;", "/* nothing */ ;"])
+def test_nothing_is_refused(text: str) -> None:
+    """A script without a statement is no plan."""
+    with pytest.raises(PlanRefused, match="no statement"):
+        parse(text)
+
+
+def test_too_large_is_refused() -> None:
+    """Over 1 MiB is refused before it is parsed."""
+    with pytest.raises(PlanRefused, match="1 MiB"):
+        parse("DROP TABLE t;" + " " * MAX_SCRIPT_BYTES)
+
+
+def test_nul_is_refused_with_its_line() -> None:
+    """The parser would stop at NUL as if the script ended there."""
+    with pytest.raises(PlanRefused, match="line 2: .*NUL"):
+        parse("DROP TABLE t;\n-- \x00\nDROP TABLE u;")
+
+
+def test_syntax_error_is_told_with_its_line() -> None:
+    """What does not parse is told with the line of the offending word."""
+    with pytest.raises(PlanRefused, match="line 2: .*not valid SQL"):
+        parse("DROP TABLE t;\nDROP TABEL u;")
+
+
+def test_meta_command_is_told_as_such() -> None:
+    """Psql's own commands are recognised, and said not to be SQL."""
+    with pytest.raises(PlanRefused, match="line 2: .*meta-command"):
+        parse("DROP TABLE t;\n\\connect other\n")
+
+
+def test_nesting_does_not_break_the_parser() -> None:
+    """A deeply nested expression is refused, and the process lives."""
+    with pytest.raises(PlanRefused):
+        parse("SELECT " + "(" * 50_000 + "1" + ")" * 50_000)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    """Whatever is given, the answer is a script or a refusal, never another error."""
+    try:
+        script = parse(text)
+    except PlanRefused:
+        return
+    assert script.statements
