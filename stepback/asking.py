@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from ledger.database import transaction
 from ledger.doorbell import open_doorbell
-from ledger.errors import UnknownRun
+from ledger.errors import BadName, UnknownRun
 from ledger.history import find
 from ledger.installation import installation_id
 from ledger.model import Kind
@@ -49,6 +49,7 @@ def ask_recover(here: Installation, *, run: int, reason: str) -> Submitted:
 def _ask(
     here: Installation, kind: Kind, *, target: str, migration: str | None, subject_run: int | None, reason: str
 ) -> Submitted:
+    _refuse_broken_text(here, {"target": target, "migration": migration or "", "reason": reason})
     now = datetime.now(UTC)
     request = Request(
         kind=kind,
@@ -74,6 +75,17 @@ def _ask(
         )
     finally:
         broker.client.close()
+
+
+def _refuse_broken_text(here: Installation, texts: dict[str, str]) -> None:
+    """Refuse arguments that were not UTF-8: no signed JSON can carry them to the door."""
+    for what, text in texts.items():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            error = BadName(f"the {what} is not valid UTF-8")
+            refuse(here.engine, actor=here.key.issuer, error=error)
+            raise error from None
 
 
 def _pin(here: Installation, target: str, migration: str) -> str:

@@ -6,7 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.errors import NotPossible, PlanRefused, StepbackError
+from ledger.audit import append
+from ledger.database import transaction
+from ledger.errors import NotPossible, PlanRefused, Refused, StepbackError
+from ledger.model import Event, Json
+from producers.submit import refuse
+from stepback.installation import Installation
 from worker import registry
 from worker.plan import source
 from worker.plan.parse import parse, statements
@@ -26,35 +31,34 @@ class Registered:
     warning: str | None
 
 
-def plan_folders(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """Return the plan folders that the paths mean: each is one, or holds some.
-
-    Raises:
-        PlanRefused: A path is neither.
-    """
-    return tuple(folder for path in paths for folder in _folders(path))
-
-
-def read_plans(folders: Sequence[Path]) -> tuple[Plan, ...]:
-    """Read plans and judge their SQL as a run would.
-
-    Raises:
-        PlanRefused: One of them cannot be made safe; the message names it and gives the line.
-    """
-    return tuple(_read(folder) for folder in folders)
-
-
-def register(session: Session, plans: Sequence[Plan], folder: Path | None) -> tuple[Registered, ...]:
-    """Write plans into the registry, all or none.
+def register(here: Installation, target: str, paths: Sequence[Path]) -> tuple[Registered, ...]:
+    """Validate plans and put them in the registry of a target, all or none; what is written is audited.
 
     Args:
-        session: In the target.
-        plans: Judged.
-        folder: Where the target's worker looks for plans; None: only in the registry.
+        here: The installation.
+        target: The target's configured name.
+        paths: Each is a plan folder, or holds some.
 
     Raises:
-        NotPossible: One of the migrations is being rolled back at this moment.
+        Refused: A path holds no plan, a plan cannot be made safe, or the target cannot take it; it is audited too.
     """
+    actor = here.key.issuer
+    try:
+        folder = here.settings.target(target).plans
+        plans = [_read(each) for path in paths for each in _folders(path)]
+        with here.session(target) as session:
+            registered = _register(session, plans, folder)
+    except Refused as error:
+        refuse(here.engine, actor=actor, error=error, target=target)
+        raise
+    with transaction(here.engine) as conn:
+        for each in registered:
+            if each.outcome != "unchanged":
+                append(conn, _event(actor, target, each))
+    return registered
+
+
+def _register(session: Session, plans: Sequence[Plan], folder: Path | None) -> tuple[Registered, ...]:
     with session.transaction():
         # Two who register the same plan at once would write two rows.
         session.execute("LOCK TABLE public.migration_rollbacks IN SHARE ROW EXCLUSIVE MODE")
@@ -64,6 +68,11 @@ def register(session: Session, plans: Sequence[Plan], folder: Path | None) -> tu
         Registered(plan.migration, plan.sha256, outcome, warning)
         for plan, outcome, warning in zip(plans, outcomes, warnings, strict=True)
     )
+
+
+def _event(actor: str, target: str, registered: Registered) -> Event:
+    detail: dict[str, Json] = {"migration": registered.migration, "plan_sha256": registered.plan_sha256}
+    return Event("plan_registered", actor=actor, outcome=registered.outcome, target=target, detail=detail)
 
 
 def _folders(path: Path) -> Iterator[Path]:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ledger.errors import BadConfiguration, NotPossible
+from ledger.errors import BadConfiguration
 from ledger.settings import Settings
 from stepback.embedded import Postgres, Redis, ensure_roles_and_databases
 from stepback.embedded.roles import SAMPLE_DATABASE
-from stepback.installation import Installation, has_sample, with_servers
-from stepback.registration import plan_folders, read_plans, register
+from stepback.installation import Installation, has_sample, sample_plans, with_servers
+from stepback.registration import register
 from stepback.sample import TARGET, load_sample
 from worker.target import connect
 
@@ -65,13 +65,7 @@ def servers_for(settings: Settings, say: Callable[[str], None]) -> Iterator[Sett
 
 def register_sample(here: Installation) -> tuple[str, ...]:
     """Register the plans that come with the sample; return the names of the migrations."""
-    target = here.settings.target(TARGET)
-    if target.plans is None:
-        raise NotPossible("the sample's plans are not configured")
-    plans = read_plans(plan_folders([target.plans]))
-    with here.session(TARGET) as session:
-        register(session, plans, target.plans)
-    return tuple(plan.migration for plan in plans)
+    return tuple(each.migration for each in register(here, TARGET, [sample_plans()]))
 
 
 def _fill_sample(postgres: Postgres, say: Callable[[str], None]) -> None:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, LiteralString, cast
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 import sqlalchemy
+from psycopg import sql
 from psycopg.rows import dict_row
 from pydantic import SecretStr
 
@@ -71,10 +72,19 @@ class KeptRow:
     quarantine: str | None
     relation: str | None
     rows: int | None
+    #: The table that values were copied from, as a picture names it; None for all else.
+    source: str | None
 
     def label(self) -> str:
         """Return it as the tables of cases write it."""
         return f"{self.how} {self.kind} {self.name}"
+
+    @property
+    def inside(self) -> str | None:
+        """Where its rows are, qualified and quoted; None if it has none."""
+        if self.quarantine is None or self.relation is None:
+            return None
+        return sql.Identifier(self.quarantine, self.relation).as_string()
 
 
 @dataclass
@@ -129,7 +139,7 @@ class Engine:
     def run_sql(self, role: str, script: str) -> None:
         """Run a script in the target as a role."""
         with self.connect(role) as conn:
-            conn.execute(cast("LiteralString", script))
+            conn.execute(script)
 
     def owner(self, script: str) -> None:
         """Run a script as the application that owns the tables."""
@@ -142,7 +152,7 @@ class Engine:
     def query(self, question: str, role: str = "postgres") -> list[dict[str, Any]]:
         """Ask the target something."""
         with self.connect(role) as conn:
-            return conn.execute(cast("LiteralString", question)).fetchall()
+            return conn.execute(question).fetchall()
 
     # -- plans ------------------------------------------------------------------
 
@@ -166,7 +176,7 @@ class Engine:
         marks = ", ".join("%s" for _ in values)
         with self.connect(role) as conn:
             insert = f"INSERT INTO public.migration_rollbacks ({columns}) VALUES ({marks})"
-            conn.execute(cast("LiteralString", insert), values)
+            conn.execute(insert, values)
 
     def registry(self, migration: str = "m") -> list[str]:
         """Return the status of each registry row of a migration, the oldest first."""
@@ -240,7 +250,10 @@ class Engine:
     def kept(self, run: Run) -> list[KeptRow]:
         """Return what a run keeps in the target, in the order of removal."""
         rows = self.session.rows(
-            "SELECT kind, name, how, quarantine, relation, rows FROM emergency_backup.preserved_objects"
+            "SELECT kind, p.name, how, quarantine, relation, rows,"
+            " CASE WHEN how = 'copied' THEN format('%%I.%%I', n.nspname, c.relname) END AS source"
+            " FROM emergency_backup.preserved_objects AS p LEFT JOIN pg_class AS c ON c.oid = p.objid"
+            " LEFT JOIN pg_namespace AS n ON n.oid = c.relnamespace"
             " WHERE installation = %s AND run = %s ORDER BY ordinal",
             (self.installation, run.run),
         )
@@ -253,7 +266,7 @@ class Engine:
     def picture(self) -> Picture:
         """Take a picture of everything in the target that is not Stepback's."""
         with self.connect("postgres") as conn:
-            names = [row["name"] for row in conn.execute(cast("LiteralString", _TABLES)).fetchall()]
+            names = [row["name"] for row in conn.execute(_TABLES).fetchall()]
             rows = {name: rows_of(conn, name) for name in names}
         return Picture(self.fingerprint(), self._dump(), rows)
 
@@ -269,8 +282,14 @@ class Engine:
 
 def rows_of(conn: psycopg.Connection[dict[str, Any]], table: str) -> list[dict[str, Any]]:
     """Return a table's rows, in an order that does not depend on where they lie or how columns are ordered."""
-    found = conn.execute(cast("LiteralString", f"SELECT to_jsonb(t) AS row FROM ONLY {table} AS t")).fetchall()
-    return sorted((row["row"] for row in found), key=lambda row: json.dumps(row, sort_keys=True))
+    # An alias that no column has: it would be taken for the column.
+    found = conn.execute(f'SELECT to_jsonb("whole row") AS row FROM ONLY {table} AS "whole row"').fetchall()
+    return in_order(row["row"] for row in found)
+
+
+def in_order(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows in the order that pictures have."""
+    return sorted(rows, key=lambda row: json.dumps(row, sort_keys=True))
 
 
 def ended(run: Run) -> str:

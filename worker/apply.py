@@ -79,9 +79,12 @@ class Apply:
                 raise LockNotAvailable(
                     f"{lock.name} is held by {holders or 'somebody who has let go since'}"
                 ) from error
-            found = self.session.value("SELECT to_regclass(%s)::oid::bigint", (lock.name,))
-            if found != lock.relation:
-                raise ImpactChanged(f"{lock.name} is not the table any more that preflight looked at; ask again")
+        names = {lock.name: lock.relation for lock in locks}
+        for row in self.session.rows(
+            "SELECT name, to_regclass(name)::oid::bigint AS relation FROM unnest(%s::text[]) AS name", (list(names),)
+        ):
+            if row["relation"] != names[row["name"]]:
+                raise ImpactChanged(f"{row['name']} is not the table any more that preflight looked at; ask again")
 
     def _look_again(self, expected: Work) -> Work:
         """Under the locks, see that everything is still as preflight found it."""

@@ -42,9 +42,7 @@ def verify(session: Session, script: str) -> int:
     """
     held = 0
     for line, text in read(script):
-        with session.taken_back():
-            # Read-only cannot be taken back in a transaction, but a savepoint takes it along.
-            session.execute("SET LOCAL transaction_read_only = on")
+        with session.looking():
             _hold(session, text, line)
         held += 1
     return held
@@ -52,8 +50,7 @@ def verify(session: Session, script: str) -> int:
 
 def _hold(session: Session, text: str, line: int) -> None:
     try:
-        with session.names_of_plan():
-            found = session.rows(text)
+        found = session.rows(text)
     except (StatementFailed, NotPossible) as error:
         raise GateFailed(f"verify.sql line {line}: {error.message}") from error
     if len(found) != 1 or len(found[0]) != 1:

@@ -132,11 +132,13 @@ class Witness:
         marked: dict[str, list[Row]] = defaultdict(list)
         for row in self._session.rows(self._marked):
             marked[row["catalog"]].append(row)
-        losses: list[Loss] = []
-        for catalog, rows in sorted(marked.items()):
-            gone = _ours(apply, _no_longer_visible(apply, catalog, rows))
-            losses.extend(self._compare(apply, catalog, gone))
-        return losses
+        gone = {catalog: _no_longer_visible(apply, catalog, rows) for catalog, rows in sorted(marked.items())}
+        others = _marks_of_others(apply, {row["xmax"] for rows in gone.values() for row in rows})
+        return [
+            loss
+            for catalog, rows in gone.items()
+            for loss in self._compare(apply, catalog, [row for row in rows if row["xmax"] not in others])
+        ]
 
     def _compare(self, apply: Session, catalog: str, gone: Sequence[Row]) -> Iterable[Loss]:
         if not gone:
@@ -244,22 +246,19 @@ def _no_longer_visible(apply: Session, catalog: str, rows: Sequence[Row]) -> lis
     return [row for row in rows if (row["ctid"], row["xmin"]) not in seen]
 
 
-def _ours(apply: Session, rows: Sequence[Row]) -> list[Row]:
-    """Keep the rows that our own transaction took away, subtransactions included.
+def _marks_of_others(apply: Session, marks: set[str]) -> set[str]:
+    """Return the marks (xmax) that are not of our own transaction, subtransactions included.
 
     A row that we cannot see any more was taken by us, whose transaction is in progress, or by somebody who has
     committed since. xmax has 32 bits of a transaction number: the nearest to our own is meant.
     """
-    if not rows:
-        return []
     told = apply.rows(
         "SELECT mark, pg_xact_status((own + ((mark::bigint - own %% 4294967296 + 6442450944) %% 4294967296"
         " - 2147483648))::text::xid8) AS status FROM unnest(%s::text[]) AS mark,"
         " (SELECT pg_current_xact_id()::text::bigint AS own) AS self",
-        (sorted({row["xmax"] for row in rows}),),
+        (sorted(marks),),
     )
-    others = {row["mark"] for row in told if row["status"] in ("committed", "aborted")}
-    return [row for row in rows if row["xmax"] not in others]
+    return {row["mark"] for row in told if row["status"] in {"committed", "aborted"}}
 
 
 def _now(

@@ -168,22 +168,27 @@ class Session:
             first.add_note(f"and taking it back failed too: {second}")
 
     @contextmanager
-    def taken_back(self) -> Iterator[None]:
-        """Run the block inside a savepoint that is always rolled back."""
-        self.execute("SAVEPOINT stepback_look")
+    def taken_back(self, first: str = "") -> Iterator[None]:
+        """Run the block inside a savepoint that is always rolled back.
+
+        Args:
+            first: Statements to begin with, sent along.
+        """
+        self.execute(f"SAVEPOINT stepback_look; {first}")
         try:
             yield
         finally:
-            self.execute("ROLLBACK TO SAVEPOINT stepback_look")
-            self.execute("RELEASE SAVEPOINT stepback_look")
+            self.execute("ROLLBACK TO SAVEPOINT stepback_look; RELEASE SAVEPOINT stepback_look")
 
     @contextmanager
-    def names_of_plan(self) -> Iterator[None]:
-        """Run the block, inside a transaction, with the search_path that names in plans are resolved with."""
-        path = ", ".join(sql.Identifier(schema).as_string() for schema in self.schemas)
-        self.rows("SELECT set_config('search_path', %s, true)", (path,))
-        yield
-        self.rows("SELECT set_config('search_path', 'pg_catalog, pg_temp', true)")
+    def looking(self) -> Iterator[None]:
+        """Run the block read-only, with the search_path that names in plans are resolved with; leaves no trace.
+
+        Read-only cannot be taken back in a transaction, but a savepoint takes it along.
+        """
+        path = ", ".join(sql.Identifier(schema).as_string() for schema in self.schemas) or "''"
+        with self.taken_back(f"SET LOCAL transaction_read_only = on; SET LOCAL search_path = {path}"):
+            yield
 
     def limit(self, *, lock_timeout_ms: int, statement_timeout_ms: int) -> None:
         """Bound every later statement of this session."""

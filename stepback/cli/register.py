@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from stepback.cli.options import installation, json_option, target_option
-from stepback.registration import plan_folders, read_plans
 from stepback.registration import register as write
 from stepback.show import documents
 from stepback.show.console import err, out, plain
@@ -24,10 +23,7 @@ def register(*, paths: tuple[Path, ...], target: str, as_json: bool) -> None:
     PATH is the folder of a plan, or a folder of such folders.
     """
     with installation() as here:
-        folder = here.settings.target(target).plans
-        plans = read_plans(plan_folders(paths))
-        with here.session(target) as session:
-            registered = write(session, plans, folder)
+        registered = write(here, target, paths)
     for each in registered:
         if each.warning is not None:
             err().print(plain(f"{each.migration}: {each.warning}", "yellow"), soft_wrap=True)

@@ -1,10 +1,17 @@
-"""A real worker process that kills itself at a crash point, its argument; settings come from the environment."""
+"""A real worker process that comes to grief at a crash point; settings come from the environment.
+
+Arguments, all optional: the point, the signal that meets it there, and a file. With a file, only the first of all
+processes that were given it is met, once, and leaves its process id there.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
 
 from ledger.settings import load
 from worker.app import serve
@@ -12,15 +19,23 @@ from worker.executor import pass_by
 
 
 def main() -> int:
-    """Serve; at the named point, die as a machine dies."""
-    fatal = sys.argv[1] if len(sys.argv) > 1 else None
+    """Serve; at the named point, die as a machine dies, or freeze as it does when it is paused."""
+    fatal, met, token = [*sys.argv[1:], *[""] * 3][:3]
 
     def at(point: str) -> None:
         pass_by(point)
-        if point == fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if point == fatal and (not token or _first(Path(token))):
+            # To this thread: it shall not take another step.
+            signal.pthread_kill(threading.get_ident(), signal.Signals[met])
 
     return serve(load(), at=at)
+
+
+def _first(token: Path) -> bool:
+    with suppress(FileExistsError), token.open("x", encoding="ascii") as file:
+        file.write(str(os.getpid()))
+        return True
+    return False
 
 
 if __name__ == "__main__":

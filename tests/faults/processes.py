@@ -1,19 +1,28 @@
-"""Worker processes for the fault tests: started with a target's URLs, waited for, killed, looked at."""
+"""Worker processes for the fault tests: started with a target's URLs, waited for, frozen, killed, looked at."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Any
 from uuid import UUID
 
-from ledger.doorbell import open_doorbell, ring
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+from ledger import commands
+from ledger.database import transaction
+from ledger.doorbell import QUEUE, open_doorbell, ring
+from ledger.model import Command, Run, State
 from tests.harness import TARGET, Engine
 
 _WORKER = Path(__file__).parent / "crashing_worker.py"
@@ -29,6 +38,8 @@ class Station:
     redis_url: str
     namespace: str
     log: Path
+    #: Environment variables over the ordinary ones.
+    more: Mapping[str, str] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:
         """Return what a worker process is configured with."""
@@ -45,27 +56,116 @@ class Station:
             "STEPBACK_WORKER_METRICS_PORT": "0",
             "STEPBACK_WORKER_LEASE_SECONDS": "1",
             "STEPBACK_WORKER_RECONCILE_SECONDS": "0.2",
-            "STEPBACK_WORKER_MAX_ATTEMPTS": "20",
+            "STEPBACK_WORKER_MAX_ATTEMPTS": "100",
+            **self.more,
         }
 
-    def ring(self, command_id: UUID) -> None:
+    # -- commands ---------------------------------------------------------------
+
+    def record(self, command: Command) -> int:
+        """Write a command to the ledger, as `submit` does before it rings; return its run."""
+        with transaction(self.engine.ledger) as conn:
+            run, _new = commands.record(conn, command, envelope=str(command.command_id), idempotency_key=None)
+        return run
+
+    def ring(self, command_id: UUID, times: int = 1) -> None:
         """Ring for a command, as `submit` does."""
         broker = open_doorbell(self.redis_url, namespace=self.namespace)
-        ring(broker, command_id)
+        for _ in range(times):
+            ring(broker, command_id)
         broker.client.close()
 
+    def ended(self, run: int) -> Run:
+        """Wait until a run has reached its end; return it."""
+        going = {State.QUEUED, State.IN_PROGRESS}
+        wait_for(f"run {run} to end", lambda: self.engine.find(run).state not in going)
+        return self.engine.find(run)
+
+    def queue_is_empty(self) -> bool:
+        """Return whether Redis holds no message: none that waits, none that is being carried out, no dead letter."""
+        broker = open_doorbell(self.redis_url, namespace=self.namespace)
+        try:
+            keys = [*broker.client.scan_iter(f"{self.namespace}:{QUEUE}*")]
+            return not keys and not [*broker.client.scan_iter(f"{self.namespace}:__acks__*")]
+        finally:
+            broker.client.close()
+
+    # -- processes --------------------------------------------------------------
+
     @contextmanager
-    def worker(self, fatal: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a worker process; at the end of the block it is gone, one way or the other."""
-        command = [sys.executable, str(_WORKER), *([fatal] if fatal else [])]
+    def worker(
+        self, fatal: str = "", met: str = "SIGKILL", token: Path | None = None, stderr: IO[bytes] | int | None = None
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a worker process; at the end of the block it is gone, one way or the other.
+
+        Args:
+            fatal: A crash point where it comes to grief.
+            met: The signal that it is met by there.
+            token: Makes that happen once, to one of the processes that share the file.
+            stderr: Where its log goes, if not to ours.
+        """
+        command = [sys.executable, str(_WORKER), *([fatal, met, str(token or "")] if fatal else [])]
         with self.log.open("ab") as log:
-            process = subprocess.Popen(command, env=self.environment(), stderr=log, stdout=log)
+            process = subprocess.Popen(command, env=self.environment(), stderr=stderr or log, stdout=log)
             try:
                 yield process
             finally:
                 if process.poll() is None:
                     process.send_signal(signal.SIGTERM)
+                    # A frozen one hears of it when it wakes.
+                    process.send_signal(signal.SIGCONT)
                 process.wait(timeout=40)
+
+    @contextmanager
+    def workers(self, count: int, fatal: str = "", token: Path | None = None) -> Iterator[list[int]]:
+        """Run workers of which one freezes at a crash point, once; give their process ids when all listen."""
+        with ExitStack() as stack:
+            each = [stack.enter_context(self.worker(fatal, "SIGSTOP", token)) for _ in range(count)]
+            for process in each:
+                self.port(process.pid)
+            yield [process.pid for process in each]
+
+    # -- looking ----------------------------------------------------------------
+
+    def told(self, event: str, **fields: object) -> list[dict[str, Any]]:
+        """Return the lines of the workers' log about an event."""
+        lines = []
+        for line in self.log.read_bytes().splitlines():
+            # The last one may be half written.
+            with suppress(ValueError):
+                lines.append(json.loads(line))
+        return [told for told in lines if told["event"] == event and fields.items() <= told.items()]
+
+    def port(self, pid: int) -> int:
+        """Wait until a worker listens; return where it serves its metrics."""
+
+        def ports() -> list[int]:
+            return [n["metrics_port"] for n in self.told("worker_started") if n["worker"].endswith(f":{pid}")]
+
+        wait_for("a worker to start", lambda: bool(ports()))
+        return ports()[-1]
+
+    def metrics(self, pid: int) -> dict[str, float]:
+        """Return every sample that a worker shows, `name{label="value"}` by value."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port(pid)}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        return {_spelled(sample.name, sample.labels): sample.value for sample in samples}
+
+
+def _spelled(name: str, labels: Mapping[str, str]) -> str:
+    inner = ",".join(f'{key}="{value}"' for key, value in sorted(labels.items()))
+    return f"{name}{{{inner}}}" if inner else name
+
+
+def frozen(token: Path) -> int:
+    """Wait until the worker that holds a token is frozen; return its process id."""
+
+    def pid() -> int:
+        return int(token.read_text(encoding="ascii") or 0) if token.exists() else 0
+
+    wait_for("a worker to freeze", lambda: pid() > 0 and psutil.Process(pid()).status() == psutil.STATUS_STOPPED)
+    return pid()
 
 
 def wait_for(what: str, check: Callable[[], bool], seconds: float = 30) -> None:

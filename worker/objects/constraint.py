@@ -45,7 +45,11 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
     return Keeping(
         item,
         remove=(f"ALTER TABLE {table} DROP CONSTRAINT {name}",),
-        restore=(add, *_index_options(session, found, table), *comment(session, item.address, f"CONSTRAINT {name} ON {table}")),
+        restore=(
+            add,
+            *_index_options(session, found, table),
+            *comment(session, item.address, f"CONSTRAINT {name} ON {table}"),
+        ),
         finish=finish,
         locks=frozenset(locks),
         permits=permits,

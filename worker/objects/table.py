@@ -5,7 +5,7 @@ from __future__ import annotations
 from ledger.model import Json
 from worker.objects.keeping import Address, Item, Keeping, Permits, quoted
 from worker.objects.quarantine import Quarantine
-from worker.target import Session
+from worker.target import Row, Session
 
 _RELATIONS = """
 SELECT c.oid::bigint, c.relname AS name, n.nspname AS schema
@@ -28,7 +28,7 @@ SELECT typarray::bigint FROM pg_type WHERE typrelid = ANY (%(relations)s::oid[])
 
 def keep(session: Session, item: Item, quarantine: Quarantine) -> Keeping:
     """Say how a table is kept: by `ALTER TABLE … SET SCHEMA`, which neither copies nor scans."""
-    relations = session.rows(_RELATIONS, {"table": item.address.objid})
+    relations = _relations(session, item.address.objid)
     own = next(relation for relation in relations if relation["oid"] == item.address.objid)
     schema, name = own["schema"], own["name"]
     inside = quarantine.of(schema)
@@ -38,7 +38,7 @@ def keep(session: Session, item: Item, quarantine: Quarantine) -> Keeping:
         remove=(f"ALTER TABLE {quoted(schema, name)} SET SCHEMA {quoted(inside)}",),
         restore=(f"ALTER TABLE {quoted(inside, name)} SET SCHEMA {quoted(schema)}",),
         locks=frozenset({item.address.objid}),
-        permits=moved(session, item.address.objid),
+        permits=_moved(session, item.address.objid, relations),
         quarantine=inside,
         relation=name,
         facts={"schema": schema, "name": name, "must_be_free": free},
@@ -47,9 +47,18 @@ def keep(session: Session, item: Item, quarantine: Quarantine) -> Keeping:
 
 def moved(session: Session, table: int) -> Permits:
     """Return the catalog rows that SET SCHEMA of a table changes."""
-    relations = [relation["oid"] for relation in session.rows(_RELATIONS, {"table": table})]
-    permits = {Address("pg_class", oid): frozenset({"relnamespace"}) for oid in relations}
-    for row in session.rows(_TYPES, {"relations": relations}):
+    return _moved(session, table, _relations(session, table))
+
+
+def _relations(session: Session, table: int) -> list[Row]:
+    """Return the table with its indexes and owned sequences."""
+    return session.rows(_RELATIONS, {"table": table})
+
+
+def _moved(session: Session, table: int, relations: list[Row]) -> Permits:
+    oids = [relation["oid"] for relation in relations]
+    permits = {Address("pg_class", oid): frozenset({"relnamespace"}) for oid in oids}
+    for row in session.rows(_TYPES, {"relations": oids}):
         permits[Address("pg_type", row["oid"])] = frozenset({"typnamespace"})
     for row in session.rows("SELECT oid::bigint FROM pg_constraint WHERE conrelid = %s", (table,)):
         permits[Address("pg_constraint", row["oid"])] = frozenset({"connamespace"})

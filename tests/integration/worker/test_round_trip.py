@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from tests.harness import Engine, completed, labels
+from tests.harness import Engine, KeptRow, Picture, completed, in_order, rows_of
 from tests.integration.worker.cases.case import BYSTANDERS, Case
 from tests.integration.worker.cases.columns import COLUMNS
 from tests.integration.worker.cases.indexes import INDEXES
@@ -17,31 +19,80 @@ CASES = [
     for case in cases
 ]
 
+#: The version that made NOT NULL a constraint with a name.
+NOT_NULL_HAS_A_NAME = 18
+
 
 @pytest.mark.parametrize("case", CASES)
 def test_comes_back_as_it_was_any_number_of_times(engine: Engine, case: Case) -> None:
     """A rollback keeps everything that it removes and touches nothing else; a recovery gives the same database."""
-    if engine.postgres.version < case.since:
-        pytest.skip(f"PostgreSQL {engine.postgres.version} does not know {case.why}")
+    version = engine.postgres.version
+    if version < case.since:
+        pytest.skip(f"PostgreSQL {version} does not know {case.why}")
     engine.owner(BYSTANDERS + case.given)
-    engine.admin(case.admin)
     engine.plan(case.plan, verify=f"SELECT count(*) = 3 FROM bystander; {case.gate};", accepts=case.accepts)
     before = engine.picture()
 
     first = completed(engine.rollback())
-    between = engine.picture()
-    kept = labels(engine.kept(first))
-    again = engine.deliver(first.command_id)
+    between, kept = engine.picture(), engine.kept(first)
+    rolled_back_again = engine.deliver(first.command_id)
+    held = {row.inside: contents(engine, row) for row in kept if row.inside is not None}
     back = completed(engine.recover(first))
+    recovered_again = engine.deliver(back.command_id)
     after = engine.picture()
 
-    print("KEEPS", case.name, kept, [s for s in between.lost(before) if not s.startswith("--")])
-    assert not again
+    keeps = case.keeps + (case.keeps_18 if version >= NOT_NULL_HAS_A_NAME else ())
+    assert sorted(row.label() for row in kept) == sorted(keeps)
+    assert not [line for line in before.lost(between) if "bystander" in line]
+    assert not [line for line in between.lost(before) if not any(part in line for part in case.leaves)]
+    assert without(dropped(before, between), before) == between.rows
+    assert_all_is_held(kept, held, before)
+    assert not rolled_back_again
+    assert not recovered_again
     assert after == before
-    assert not engine.deliver(back.command_id)
     assert engine.registry() == ["recovered"]
     second = completed(engine.rollback())
     assert engine.picture() == between
     completed(engine.recover(second))
     assert engine.picture() == before
     completed(engine.rollback())
+
+
+def contents(engine: Engine, row: KeptRow) -> list[dict[str, Any]]:
+    """Return the rows that are kept of an object; the worker may read them too."""
+    assert row.inside is not None
+    with engine.connect("stepback_worker") as conn:
+        conn.execute(f"SELECT * FROM {row.inside}".encode())
+    with engine.connect("postgres") as conn:
+        return rows_of(conn, row.inside)
+
+
+def dropped(before: Picture, between: Picture) -> dict[str, set[str]]:
+    """Return which columns each surviving table lost, told by its rows."""
+    return {
+        table: {column for row in before.rows[table] for column in row} - {column for row in rows for column in row}
+        for table, rows in between.rows.items()
+    }
+
+
+def without(columns: dict[str, set[str]], picture: Picture) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of a picture as they are without some columns, tables that lost none as they are."""
+    return {
+        table: in_order({name: row[name] for name in row if name not in gone} for row in picture.rows[table])
+        for table, gone in columns.items()
+    }
+
+
+def assert_all_is_held(kept: list[KeptRow], held: dict[str, list[dict[str, Any]]], before: Picture) -> None:
+    """See that moved tables hold the rows that they had, and copies a part of every row."""
+    for row in kept:
+        if row.inside is None:
+            continue
+        rows = held[row.inside]
+        assert row.rows == len(rows)
+        if row.source is None:
+            assert rows == before.rows[row.name]
+            continue
+        were = before.rows[row.source]
+        assert len(rows) == len(were)
+        assert all(any(part.items() <= whole.items() for whole in were) for part in rows)

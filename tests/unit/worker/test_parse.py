@@ -128,19 +128,19 @@ def test_too_large_is_refused() -> None:
 
 def test_nul_is_refused_with_its_line() -> None:
     """The parser would stop at NUL as if the script ended there."""
-    with pytest.raises(PlanRefused, match="line 2: .*NUL"):
+    with pytest.raises(PlanRefused, match=r"line 2: .*NUL"):
         parse("DROP TABLE t;\n-- \x00\nDROP TABLE u;")
 
 
 def test_syntax_error_is_told_with_its_line() -> None:
     """What does not parse is told with the line of the offending word."""
-    with pytest.raises(PlanRefused, match="line 2: .*not valid SQL"):
+    with pytest.raises(PlanRefused, match=r"line 2: .*not valid SQL"):
         parse("DROP TABLE t;\nDROP TABEL u;")
 
 
 def test_meta_command_is_told_as_such() -> None:
     """Psql's own commands are recognised, and said not to be SQL."""
-    with pytest.raises(PlanRefused, match="line 2: .*meta-command"):
+    with pytest.raises(PlanRefused, match=r"line 2: .*meta-command"):
         parse("DROP TABLE t;\n\\connect other\n")
 
 
