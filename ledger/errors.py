@@ -111,6 +111,12 @@ class Conflict(Refused):
     code = "conflict"
 
 
+class RecoverFirst(Refused):
+    """Another run keeps something that this one needs back first."""
+
+    code = "recover_first"
+
+
 # -- the plan ---------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ledger.canonical import canonical, sha256
-from ledger.errors import Conflict, NothingToRecover
+from ledger.errors import Conflict, NothingToRecover, RecoverFirst
 from ledger.model import Command
 from worker import fence, registry
 from worker.commands.backup_views import drop_views
@@ -40,6 +40,7 @@ class Recover:
         if marker is None or not self._kept:
             raise NothingToRecover(_why_nothing(session, subject, completed=marker is not None))
         _refuse_conflicts(session, self._kept)
+        _refuse_foreign_needs(session, self._kept)
         quarantine = sorted({kept.quarantine for kept in self._kept if kept.quarantine is not None})
         views, view_permits = drop_views(session, quarantine)
         emptied = _emptied(session, self._kept)
@@ -117,6 +118,34 @@ def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
         )
     if problems:
         raise Conflict("cannot be brought back as it was: " + "; ".join(dict.fromkeys(problems)))
+
+
+_FOREIGN_NEEDS = """
+SELECT DISTINCT t.oid::regtype::text AS type, (regexp_match(n.nspname, '^emergency_backup_r([0-9]+)_'))[1] AS run
+  FROM pg_depend AS d
+  JOIN pg_type AS t ON d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
+  JOIN pg_namespace AS n ON n.oid = t.typnamespace
+ WHERE d.classid = 'pg_class'::regclass
+   AND d.objid IN (SELECT to_regclass(name) FROM unnest(%(tables)s::text[]) AS name)
+   AND n.nspname LIKE 'emergency\\_backup\\_r%%' AND NOT n.nspname::text = ANY (%(own)s)
+ ORDER BY 2, 1
+"""
+
+
+def _refuse_foreign_needs(session: Session, kept: Sequence[Kept]) -> None:
+    """See that no table or column comes back while another run keeps a type that it is of.
+
+    Raises:
+        RecoverFirst: Names the types and the runs.
+    """
+    needs = {
+        "tables": [inside(k) for k in kept if k.relation is not None],
+        "own": [k.quarantine for k in kept if k.quarantine is not None],
+    }
+    found = session.rows(_FOREIGN_NEEDS, needs)
+    if found:
+        told = ", ".join(f"{row['type']} (run {row['run']})" for row in found)
+        raise RecoverFirst(f"another run keeps types that are needed: {told}; recover that run first")
 
 
 def _column_conflicts(session: Session, facts: dict[str, object]) -> list[str]:
