@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from ledger.errors import Failed, ImpactChanged, LockNotAvailable, OutcomeUnknown, Refused, StepbackError
-from worker import fence, gates, registry
+from worker import fence, gates, registry, stamp
 from worker.commands import Procedure
 from worker.fence import Done, Holder
 from worker.proof import Witness, prove
@@ -55,10 +55,15 @@ class Apply:
             self.at("apply_begun")
             note(session.value("SELECT pg_current_xact_id()::text"))
             self.at("apply_noted")
+            witness.note_counters(session)
+            seen = stamp.take(session, expected.items, expected.locks)
+            work = self._look_again(expected)
             first_lock = time.monotonic()
             self._lock(expected.locks)
             self.at("locked")
-            self._do(self._look_again(expected), witness, first_lock)
+            if stamp.take(session, expected.items, expected.locks) != seen:
+                work = self._look_again(expected)
+            self._do(work, witness, first_lock)
             session.commit()
         except OutcomeUnknown:
             raise
@@ -87,7 +92,7 @@ class Apply:
                 raise ImpactChanged(f"{row['name']} is not the table any more that preflight looked at; ask again")
 
     def _look_again(self, expected: Work) -> Work:
-        """Under the locks, see that everything is still as preflight found it."""
+        """Compute it anew in this transaction, and see that it is still what preflight found."""
         try:
             work = self.procedure.prepare(self.session)
         except Refused as error:
@@ -103,8 +108,7 @@ class Apply:
         steps = [self._timed(change.step, partial(self._change, change.statements)) for change in work.changes]
         self.procedure.record(session, work)
         self.at("recorded")
-        if work.verify_sql is not None:
-            steps.append(self._timed("hold gates", lambda: gates.verify(session, str(work.verify_sql))))
+        steps.append(self._timed("hold gates", lambda: gates.verify(session, work.gates)))
         steps.append(self._timed("check closing", lambda: gates.closing(session, work.quarantine)))
         self.at("gates_held")
         steps.append(self._timed("prove", lambda: prove(session, witness, work.permits, work.writes)))

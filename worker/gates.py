@@ -9,10 +9,11 @@ from pglast import ast
 from ledger.errors import GateFailed, NotPossible, PlanRefused, StatementFailed
 from worker.plan.parse import line_of, slice_of, statements
 from worker.target import Session
+from worker.work import Gate
 
 
-def read(script: str) -> tuple[tuple[int, str], ...]:
-    """Split verify.sql into its gates: line and exact text of each.
+def read(script: str) -> tuple[Gate, ...]:
+    """Split verify.sql into its gates.
 
     Raises:
         PlanRefused: It is not SQL, or holds anything but SELECT: a COMMIT among the gates would end the
@@ -23,34 +24,32 @@ def read(script: str) -> tuple[tuple[int, str], ...]:
         line = line_of(raw, script)
         if not isinstance(raw.stmt, ast.SelectStmt):
             raise PlanRefused("verify.sql: a gate is a SELECT that returns true", line=line)
-        gates.append((line, slice_of(raw, script)))
+        gates.append(Gate(line, slice_of(raw, script)))
     return tuple(gates)
 
 
-def verify(session: Session, script: str) -> int:
-    """Run the plan's gates; return how many held.
+def verify(session: Session, gates: Sequence[Gate]) -> None:
+    """Run the plan's gates.
 
-    Each statement must return exactly one row with one boolean column that is TRUE. Each is run read-only in a
+    Each must return exactly one row with one boolean column that is TRUE. Each is run read-only in a
     savepoint that is rolled back.
 
     Args:
         session: Inside apply, after the changes.
-        script: verify.sql.
+        gates: From `read`.
 
     Raises:
         GateFailed: Names the gate by its line.
     """
-    held = 0
-    for line, text in read(script):
+    for gate in gates:
         with session.looking():
-            _hold(session, text, line)
-        held += 1
-    return held
+            _hold(session, gate)
 
 
-def _hold(session: Session, text: str, line: int) -> None:
+def _hold(session: Session, gate: Gate) -> None:
+    line = gate.line
     try:
-        found = session.rows(text)
+        found = session.rows(gate.text)
     except (StatementFailed, NotPossible) as error:
         raise GateFailed(f"verify.sql line {line}: {error.message}") from error
     if len(found) != 1 or len(found[0]) != 1:

@@ -47,8 +47,6 @@ _ABOUT: Mapping[str, tuple[str, str, str]] = {
     "pg_seclabel": ("classoid", "objoid", "objsubid"),
 }
 
-_ALL_KEYS = frozenset(column for key, _ in _CATALOGS.values() for column in key)
-
 #: Derived from data, made again by ANALYZE: losing it loses nothing.
 _DERIVED = frozenset({"pg_statistic", "pg_statistic_ext_data"})
 
@@ -89,6 +87,8 @@ class Witness:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._readable = tuple(row["name"] for row in session.rows(_READABLE))
+        self._updated: dict[str, int] = {}
+        self._unreadable: dict[str, int] = {}
         self._catalogs = {row["oid"]: row["name"] for row in session.rows(_CATALOG_NAMES)}
         self._marked = " UNION ALL ".join(
             f"SELECT '{name}' AS catalog, ctid::text, xmin::text, xmax::text, to_jsonb(c) AS was"
@@ -98,15 +98,16 @@ class Witness:
 
     def rehearse(self, apply: Session) -> None:
         """Ask everything once before the locks are taken: planned and read from disk then, not under them."""
+        # It holds no lock and waits while statements run: ended by the server only if the worker is long gone.
+        self._session.execute("SET idle_in_transaction_session_timeout = '1h'")
         self._session.rows(self._marked)
-        nothing = [{"ctid": "(0,0)", "xmin": "0", "xmax": "3", "was": dict.fromkeys(_ALL_KEYS, 0)}]
-        for catalog, (key, _) in _CATALOGS.items():
-            _no_longer_visible(apply, catalog, nothing)
-            _now(apply, catalog, key, nothing)
-        for catalog in _ABOUT:
-            _no_longer_visible(apply, catalog, nothing)
-        _user_counters(apply)
-        _unreadable_counters(apply, self._readable)
+        _visible(apply, {})
+        _now(apply, {})
+        self.counted(apply)
+
+    def note_counters(self, apply: Session) -> None:
+        """Note the row counters of the session so far, which include earlier work; inside the transaction."""
+        self._updated, self._unreadable = _counters(apply, self._readable)
 
     def take_stand(self, apply: Session) -> None:
         """Share the snapshot of this moment.
@@ -115,13 +116,7 @@ class Witness:
             apply: The session that is about to change things, inside its transaction, locks held.
         """
         snapshot = apply.value("SELECT pg_export_snapshot()")
-        # It holds no lock and waits while statements run: ended by the server only if the worker is long gone.
-        self._session.execute("SET idle_in_transaction_session_timeout = '1h'")
-        self._session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        self._session.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
-        #: Row counters of this session so far, which include earlier work.
-        self._updated = _user_counters(apply)
-        self._unreadable = _unreadable_counters(apply, self._readable)
+        self._session.execute(f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{snapshot}'")
 
     def stand_down(self) -> None:
         """Let the snapshot go."""
@@ -132,17 +127,17 @@ class Witness:
         marked: dict[str, list[Row]] = defaultdict(list)
         for row in self._session.rows(self._marked):
             marked[row["catalog"]].append(row)
-        gone = {catalog: _no_longer_visible(apply, catalog, rows) for catalog, rows in sorted(marked.items())}
-        others = _marks_of_others(apply, {row["xmax"] for rows in gone.values() for row in rows})
-        return [
-            loss
-            for catalog, rows in gone.items()
-            for loss in self._compare(apply, catalog, [row for row in rows if row["xmax"] not in others])
-        ]
+        seen = _visible(apply, {catalog: [row["ctid"] for row in rows] for catalog, rows in marked.items()})
+        gone = [row for rows in marked.values() for row in rows if _version(row) not in seen]
+        others = _marks_of_others(apply, {row["xmax"] for row in gone})
+        ours: dict[str, list[Row]] = defaultdict(list)
+        for row in gone:
+            if row["xmax"] not in others:
+                ours[row["catalog"]].append(row)
+        now = _now(apply, ours)
+        return [loss for catalog, rows in sorted(ours.items()) for loss in self._compare(catalog, rows, now)]
 
-    def _compare(self, apply: Session, catalog: str, gone: Sequence[Row]) -> Iterable[Loss]:
-        if not gone:
-            return
+    def _compare(self, catalog: str, gone: Sequence[Row], now: Mapping[tuple[Any, ...], Row]) -> Iterable[Loss]:
         if catalog in _ABOUT:
             for row in gone:
                 yield self._about(catalog, row["was"])
@@ -151,11 +146,10 @@ class Witness:
             yield Loss(catalog, None, GONE)
             return
         key, (owner, objid, subid) = _CATALOGS[catalog]
-        now = _now(apply, catalog, key, gone)
         for row in gone:
             was = row["was"]
             address = Address(owner, int(was[objid]), int(was[subid]) if subid else 0)
-            is_now = now.get(tuple(was[column] for column in key))
+            is_now = now.get((catalog, *(was[column] for column in key)))
             changed = _difference(was, is_now) if is_now is not None else GONE
             if changed:
                 yield Loss(catalog, address, changed)
@@ -179,10 +173,9 @@ class Witness:
         return f"{told['label'] if told else address} ({how})"
 
     def counted(self, apply: Session) -> tuple[dict[str, int], dict[str, int]]:
-        """Return rows updated or deleted since `take_stand`: per table of the application, per unreadable catalog."""
-        users = _since(self._updated, _user_counters(apply))
-        catalogs = _since(self._unreadable, _unreadable_counters(apply, self._readable))
-        return users, catalogs
+        """Return rows updated or deleted since `note_counters`: per table, and per unreadable catalog."""
+        users, catalogs = _counters(apply, self._readable)
+        return _since(self._updated, users), _since(self._unreadable, catalogs)
 
 
 _CATALOG_NAMES = """
@@ -235,15 +228,43 @@ def _explained(loss: Loss, permits: Permits) -> bool:
     return loss.changed != GONE and loss.changed <= allowed | _HOUSEKEEPING
 
 
-def _no_longer_visible(apply: Session, catalog: str, rows: Sequence[Row]) -> list[Row]:
-    seen = {
-        (row["ctid"], row["xmin"])
-        for row in apply.rows(
-            f"SELECT ctid::text, xmin::text FROM pg_catalog.{catalog} WHERE ctid = ANY (%s::tid[])",
-            ([row["ctid"] for row in rows],),
+#: Which of some row versions the session still sees, over all catalogs that are told apart.
+_VISIBLE = " UNION ALL ".join(
+    f"SELECT '{name}' AS catalog, ctid::text, xmin::text FROM pg_catalog.{name} WHERE ctid = ANY (%({name})s::tid[])"
+    for name in (*_CATALOGS, *_ABOUT)
+)
+
+#: The rows of some keys as they are now; the first column of each key is an OID.
+_NOW = " UNION ALL ".join(
+    f"SELECT '{name}' AS catalog, to_jsonb(c) AS is_now FROM pg_catalog.{name} AS c"
+    f" WHERE {key[0]} = ANY (%({name})s::oid[])"
+    for name, (key, _) in _CATALOGS.items()
+)
+
+_COUNTERS = """
+SELECT true AS catalog, relname::text AS name, n_tup_upd + n_tup_del AS count FROM pg_stat_xact_sys_tables
+ WHERE n_tup_upd + n_tup_del > 0 AND schemaname = 'pg_catalog' AND NOT relname = ANY (%(known)s)
+UNION ALL
+SELECT false, relid::text, n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables
+ WHERE n_tup_upd + n_tup_del > 0 AND schemaname <> 'emergency_backup'
+   AND relid <> coalesce(to_regclass('public.migration_rollbacks'), 0::oid)
+"""
+
+
+def _version(row: Row) -> tuple[str, str, str]:
+    return row["catalog"], row["ctid"], row["xmin"]
+
+
+def _visible(apply: Session, ctids: Mapping[str, Sequence[str]]) -> set[tuple[str, str, str]]:
+    told_apart = {name: list(ctids.get(name, ())) for name in (*_CATALOGS, *_ABOUT)}
+    seen = {_version(row) for row in apply.rows(_VISIBLE, told_apart)}
+    for name in ctids.keys() - told_apart.keys():
+        # No statement of ours should touch it: looked at only if something there is marked at all.
+        rows = apply.rows(
+            f"SELECT ctid::text, xmin::text FROM pg_catalog.{name} WHERE ctid = ANY (%s::tid[])", (list(ctids[name]),)
         )
-    }
-    return [row for row in rows if (row["ctid"], row["xmin"]) not in seen]
+        seen |= {(name, row["ctid"], row["xmin"]) for row in rows}
+    return seen
 
 
 def _marks_of_others(apply: Session, marks: set[str]) -> set[str]:
@@ -261,15 +282,13 @@ def _marks_of_others(apply: Session, marks: set[str]) -> set[str]:
     return {row["mark"] for row in told if row["status"] in {"committed", "aborted"}}
 
 
-def _now(
-    apply: Session, catalog: str, key: Sequence[str], gone: Sequence[Row]
-) -> dict[tuple[Any, ...], dict[str, Any]]:
-    first = key[0]
-    found = apply.rows(
-        f"SELECT to_jsonb(c) AS is_now FROM pg_catalog.{catalog} AS c WHERE {first} = ANY (%s::oid[])",
-        ([int(row["was"][first]) for row in gone],),
-    )
-    return {tuple(row["is_now"][column] for column in key): row["is_now"] for row in found}
+def _now(apply: Session, gone: Mapping[str, Sequence[Row]]) -> dict[tuple[Any, ...], Row]:
+    """Return the current rows, by catalog and key."""
+    wanted = {name: [int(row["was"][key[0]]) for row in gone.get(name, ())] for name, (key, _) in _CATALOGS.items()}
+    return {
+        (row["catalog"], *(row["is_now"][column] for column in _CATALOGS[row["catalog"]][0])): row["is_now"]
+        for row in apply.rows(_NOW, wanted)
+    }
 
 
 def _difference(was: Mapping[str, Any], is_now: Mapping[str, Any]) -> frozenset[str]:
@@ -278,22 +297,11 @@ def _difference(was: Mapping[str, Any], is_now: Mapping[str, Any]) -> frozenset[
     return frozenset(column for column in was if was[column] != is_now.get(column)) - _HOUSEKEEPING
 
 
-def _user_counters(apply: Session) -> dict[str, int]:
-    found = apply.rows(
-        "SELECT relid::text, n_tup_upd + n_tup_del AS count FROM pg_stat_xact_user_tables"
-        " WHERE n_tup_upd + n_tup_del > 0 AND NOT starts_with(schemaname::text, 'emergency_backup')"
-        " AND relid <> coalesce(to_regclass('public.migration_rollbacks'), 0::oid)"
-    )
-    return {row["relid"]: row["count"] for row in found}
-
-
-def _unreadable_counters(apply: Session, readable: Sequence[str]) -> dict[str, int]:
-    found = apply.rows(
-        "SELECT relname::text AS name, n_tup_upd + n_tup_del AS count FROM pg_stat_xact_sys_tables"
-        " WHERE n_tup_upd + n_tup_del > 0 AND schemaname = 'pg_catalog' AND NOT relname = ANY (%s)",
-        ([*readable, *_DERIVED],),
-    )
-    return {row["name"]: row["count"] for row in found}
+def _counters(apply: Session, readable: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
+    """Return rows updated or deleted by this session: per table of the application, per unreadable catalog."""
+    found = apply.rows(_COUNTERS, {"known": [*readable, *_DERIVED]})
+    users = {row["name"]: row["count"] for row in found if not row["catalog"]}
+    return users, {row["name"]: row["count"] for row in found if row["catalog"]}
 
 
 def _since(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:

@@ -29,6 +29,15 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """One check of the plan: a SELECT that must return true."""
+
+    #: In verify.sql, counted from 1.
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
 class FinishStep:
     """One thing to do after COMMIT; may be repeated, and never undoes what is committed."""
 
@@ -52,8 +61,7 @@ class Work:
     permits: Permits
     #: Tables of the application whose rows are written.
     writes: frozenset[int] = frozenset()
-    #: Gates of the plan: one boolean per statement.
-    verify_sql: str | None = None
+    gates: tuple[Gate, ...] = ()
     #: Quarantine schemas of this run.
     quarantine: tuple[str, ...] = ()
     finish: tuple[FinishStep, ...] = ()

@@ -40,8 +40,7 @@ class Rollback:
         """
         plan = self._plan(session)
         script = parse(plan.rollback_sql)
-        if plan.verify_sql is not None:
-            gates.read(plan.verify_sql)
+        checks = () if plan.verify_sql is None else gates.read(plan.verify_sql)
         impact = compute(session, script, plan.options.accepts)
         if plan.bare:
             _check_writer(session, plan, impact)
@@ -61,7 +60,7 @@ class Rollback:
                 *views,
             ),
             permits=merge([*(keeping.permits for keeping in self._keepings), view_permits]),
-            verify_sql=plan.verify_sql,
+            gates=checks,
             quarantine=quarantine.names,
             finish=(*_counting(self._keepings), *_analyzing(session, impact)),
             registry_id=plan.row.id if plan.row else None,
