@@ -76,34 +76,37 @@ def preserve(
     session: Session, holder: Holder, keepings: Sequence[Keeping], locks: Sequence[Sequence[list[str]]]
 ) -> None:
     """Write down what is kept and how it comes back, in the order of removal."""
-    for ordinal, (keeping, names) in enumerate(zip(keepings, locks, strict=True), start=1):
-        definition = {
-            "locks": list(names),
-            "restore": list(keeping.restore),
-            "finish": list(keeping.finish),
-            "facts": dict(keeping.facts),
-            "because": keeping.item.because,
+    rows = [
+        {
+            "ordinal": ordinal,
+            "kind": keeping.item.kind,
+            "name": keeping.item.name,
+            "how": keeping.item.action.value,
+            "quarantine": keeping.quarantine,
+            "relation": keeping.relation,
+            "catalog": keeping.item.address.catalog,
+            "objid": keeping.item.address.objid,
+            "objsubid": keeping.item.address.subid,
+            "bytes": keeping.item.bytes,
+            "definition": {
+                "locks": list(names),
+                "restore": list(keeping.restore),
+                "finish": list(keeping.finish),
+                "facts": dict(keeping.facts),
+                "because": keeping.item.because,
+            },
         }
-        session.execute(
-            "INSERT INTO emergency_backup.preserved_objects (installation, run, ordinal, kind, name, how, quarantine,"
-            " relation, catalog, objid, objsubid, definition, bytes)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s)",
-            (
-                holder.installation,
-                holder.run,
-                ordinal,
-                keeping.item.kind,
-                keeping.item.name,
-                keeping.item.action.value,
-                keeping.quarantine,
-                keeping.relation,
-                keeping.item.address.catalog,
-                keeping.item.address.objid,
-                keeping.item.address.subid,
-                json.dumps(definition),
-                keeping.item.bytes,
-            ),
-        )
+        for ordinal, (keeping, names) in enumerate(zip(keepings, locks, strict=True), start=1)
+    ]
+    # One statement, since it runs under the locks.
+    session.execute(
+        "INSERT INTO emergency_backup.preserved_objects (installation, run, ordinal, kind, name, how, quarantine,"
+        " relation, catalog, objid, objsubid, definition, bytes)"
+        " SELECT %s, %s, ordinal, kind, name, how, quarantine, relation, catalog, objid, objsubid, definition, bytes"
+        " FROM jsonb_to_recordset(%s::jsonb) AS kept (ordinal integer, kind text, name text, how text,"
+        " quarantine name, relation name, catalog name, objid oid, objsubid integer, definition jsonb, bytes bigint)",
+        (holder.installation, holder.run, json.dumps(rows)),
+    )
 
 
 def kept_by(session: Session, holder: Holder, run: int) -> list[Kept]:
