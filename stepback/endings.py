@@ -21,7 +21,8 @@ def ending_on_signals() -> Iterator[None]:
 
     def end(_number: int, _frame: FrameType | None) -> None:
         for number in heard:
-            signal.signal(number, signal.SIG_IGN)
+            # Not SIG_IGN: of a signal that came together with this one the interpreter would complain.
+            signal.signal(number, _do_nothing)
         raise KeyboardInterrupt
 
     for number in heard:
@@ -31,3 +32,7 @@ def ending_on_signals() -> Iterator[None]:
     finally:
         for number in heard:
             signal.signal(number, before[number])
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    """The way out has begun already."""

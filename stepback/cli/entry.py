@@ -36,11 +36,12 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.FAILED
     except Exception as error:  # noqa: BLE001 - the last place where one can be told in a line
-        return _tell(error, arguments)
+        return tell(error, arguments)
     return code if isinstance(code, int) else exits.OK
 
 
-def _tell(error: Exception, arguments: Sequence[str]) -> int:
+def tell(error: Exception, arguments: Sequence[str]) -> int:
+    """Tell an error in the way that the arguments ask for, and return the exit code."""
     as_json = "--json" in arguments
     match error:
         case StepbackError():

@@ -88,11 +88,10 @@ def _kept(preserved: Sequence[Preserved]) -> list[str]:
 
 
 def _rows(preserved: Sequence[Preserved]) -> int:
-    # Columns of one table share their copy, so its rows count once.
-    return sum(
-        {
-            (kept.quarantine, kept.name.rpartition(".")[0] if kept.kind == "table column" else kept.name): kept.rows
-            or 0
-            for kept in preserved
-        }.values()
-    )
+    """Return how many rows are kept; the columns of one table share their copy, so its rows count once."""
+    copies = {(kept.quarantine, _table(kept)): kept.rows or 0 for kept in preserved}
+    return sum(copies.values())
+
+
+def _table(kept: Preserved) -> str:
+    return kept.name.rpartition(".")[0] if kept.how == "copied" else kept.name

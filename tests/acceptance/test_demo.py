@@ -1,0 +1,92 @@
+"""The demo, once, as `make demo` runs it: every claim that it makes is looked at."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.acceptance.commandline import CommandLine
+
+_MIGRATIONS = {
+    "add_health_metrics_table",
+    "add_forecast_results_table",
+    "add_quickbooks_connections",
+    "add_health_alerts",
+    "add_business_ai_columns",
+}
+
+
+def _left_in(folder: Path) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter(["cmdline"]) if str(folder) in str(process.info["cmdline"])]
+
+
+@pytest.mark.timeout(180)
+def test_whole_story(bare: CommandLine, tmp_path: Path) -> None:
+    """Five rollbacks and a recovery on 52,800 rows, in 60 s, with nothing left behind but one document that says so."""
+    # Configured servers are not touched; nothing answers there.
+    elsewhere = bare.but(STEPBACK_LEDGER_URL="postgresql://127.0.0.1:1/none", TMPDIR=str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    began = time.monotonic()
+
+    done = elsewhere.run("demo", "--json")
+
+    facts: dict[str, Any] = done.document
+    assert (done.code, facts["ok"]) == (0, True), facts["checks"]
+    assert time.monotonic() - began < 60
+    assert {run["migration"]: run["state"] for run in facts["rollbacks"]} == dict.fromkeys(_MIGRATIONS, "completed")
+    assert all(run["preserved"] and run["blocked_seconds"] is not None for run in facts["rollbacks"])
+    assert (facts["recovery"]["kind"], facts["recovery"]["state"]) == ("recover", "completed")
+    assert facts["sample"]["businesses"] >= 2_000
+    assert facts["sample"]["health_metrics"] >= 50_000
+    assert facts["untouched"]["price_alerts"] is True
+    assert len(facts["untouched"]) == 6
+    assert all(facts["untouched"].values())
+    assert facts["audit"]["ok"] is True
+    assert facts["left_running"] == 0
+    assert "run 1 (rollback add_business_ai_columns): completed" in done.err
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert _left_in(tmp_path / "temporary") == []
+    assert not (tmp_path / "data").exists()
+
+
+def test_interrupted(bare: CommandLine, tmp_path: Path) -> None:
+    """Stopped in the middle, it takes its servers and its folder along."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stepback", "demo"],
+        cwd=bare.folder,
+        env=bare.but(TMPDIR=str(temporary)).environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    while "PostgreSQL 18 runs" not in process.stdout.readline():
+        assert process.poll() is None
+
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert list(temporary.iterdir()) == []
+    assert _left_in(temporary) == []
+
+
+def test_folder_in_use(bare: CommandLine, tmp_path: Path) -> None:
+    """The demo does not tell its story in a folder that holds something."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").touch()
+
+    done = bare.run("demo", "--data", str(tmp_path / "mine"), "--json")
+
+    assert (done.code, json.loads(done.out)["error"]["code"]) == (2, "bad_configuration")
