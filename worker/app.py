@@ -29,6 +29,8 @@ from worker.reconcile import Reconciler
 _ALWAYS = 1_000_000
 #: How long a run under way may take to end once the process was told to stop; then its lease lapses.
 _STOP_MS = 30_000
+#: How long a signal to stop may go unseen.
+_LOOK_SECONDS = 1.0
 
 #: Audit events that a worker writes, for their counters.
 EVENT_TYPES = frozenset(
@@ -81,7 +83,9 @@ def serve(settings: Settings, *, at: Callable[[str], None] = pass_by) -> int:
     crew.start()
     reconciler.start()
     log.info("worker_started", worker=name, metrics_port=port, threads=settings.worker.threads)
-    stop.wait()
+    while not stop.wait(_LOOK_SECONDS):
+        # A signal that met another thread, as it may after a freeze, is only seen when this one wakes.
+        pass
     log.info("worker_stopping", worker=name)
     reconciler.stop()
     crew.stop(timeout=_STOP_MS)

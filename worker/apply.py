@@ -22,7 +22,7 @@ class Apply:
     """What one apply needs; `once` may be tried again after a lock that was not granted."""
 
     session: Session
-    #: Sees the catalogs as they were; it also names who holds a lock that we wait for.
+    #: Sees the catalogs without our changes; it also names who holds a lock that we wait for.
     witness: Session
     holder: Holder
     kind: str
@@ -70,8 +70,6 @@ class Apply:
         except BaseException as first:
             self._take_back(first)
             raise
-        finally:
-            self._release_witness()
         return time.monotonic() - first_lock
 
     def _lock(self, locks: tuple[Lock, ...]) -> None:
@@ -103,8 +101,6 @@ class Apply:
 
     def _do(self, work: Work, witness: Witness, first_lock: float) -> None:
         session = self.session
-        witness.take_stand(session)
-        self.at("witnessed")
         steps = [self._timed(change.step, partial(self._change, change.statements)) for change in work.changes]
         self.procedure.record(session, work)
         self.at("recorded")
@@ -137,13 +133,6 @@ class Apply:
             self.session.rollback()
         except StepbackError as second:
             first.add_note(f"and taking it back failed too: {second}")
-
-    def _release_witness(self) -> None:
-        try:
-            self.witness.rollback()
-        except StepbackError:
-            # Its connection is gone, and its snapshot with it; whatever happened to apply is what counts.
-            return
 
 
 def _notes(work: Work) -> str:

@@ -66,7 +66,6 @@ CRASH_POINTS: Final = (
     "apply_begun",
     "apply_noted",
     "locked",
-    "witnessed",
     "changed",
     "recorded",
     "gates_held",

@@ -31,30 +31,16 @@ class Intake(RedisBroker):
     def do_fetch(self, queue_name: str, *arguments: Any) -> list[bytes]:  # noqa: ANN401 - dramatiq's own, passed on
         """Fetch bodies and return those that are doorbell messages, rebuilt."""
         fetched: list[bytes | None] = self._dispatch("fetch")(queue_name, *arguments)  # type: ignore[no-untyped-call]  # dramatiq leaves it so
-        held = self._held(queue_name) if fetched else {}
-        read = [self._read(queue_name, body, held.get(body, [])) for body in dict.fromkeys(fetched)]
-        return [message for message in read if message is not None]
-
-    def _held(self, queue_name: str) -> dict[bytes | None, list[bytes]]:
-        """Return under which ids Redis holds what we fetched: what a body says of itself may be a lie."""
-        held: dict[bytes | None, list[bytes]] = {}
-        message_ids = [*self.client.smembers(f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}")]
-        kept = self.client.hmget(f"{self.namespace}:{queue_name}.msgs", message_ids) if message_ids else []
-        for message_id, body in zip(message_ids, kept, strict=True):
-            held.setdefault(body, []).append(message_id)
-        return held
-
-    def _read(self, queue_name: str, body: bytes | None, message_ids: list[bytes]) -> bytes | None:
-        """Return the message that goes on, if any; what does not, or is there twice, is acknowledged here."""
-        if not message_ids:
-            # Given to another worker in the meantime: ours was taken for dead.
-            return None
-        message = None if body is None else rebuild(queue_name, body, message_ids[0])
-        if message is None and body is not None:
-            self._park(queue_name, body)
-        for message_id in message_ids if message is None else message_ids[1:]:
-            self.do_ack(queue_name, message_id)
-        return message
+        bodies = []
+        for body in fetched:
+            if body is None:
+                continue
+            rebuilt = rebuild(queue_name, body)
+            if rebuilt is None:
+                self._park(queue_name, body)
+            else:
+                bodies.append(rebuilt)
+        return bodies
 
     def _park(self, queue_name: str, body: bytes) -> None:
         metrics.DELIVERIES.labels("poison").inc()
@@ -63,27 +49,34 @@ class Intake(RedisBroker):
         key = f"{self.namespace}:{POISON_KEY}"
         self.client.lpush(key, body)
         self.client.ltrim(key, 0, MAX_PARKED - 1)
+        for message_id in self._ids_of(queue_name, body):
+            self.do_ack(queue_name, message_id)
+
+    def _ids_of(self, queue_name: str, body: bytes) -> list[bytes]:
+        """Find under which ids Redis keeps a body: what the body itself says may be a lie."""
+        fetched = self.client.smembers(f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}")
+        kept = self.client.hscan_iter(f"{self.namespace}:{queue_name}.msgs")
+        return [message_id for message_id, stored in kept if stored == body and message_id in fetched]
 
 
-def rebuild(queue_name: str, body: bytes, message_id: bytes) -> bytes | None:
+def rebuild(queue_name: str, body: bytes) -> bytes | None:
     """Return a doorbell message with nothing in it but what it may carry; None if it is not one.
 
     Args:
         queue_name: Where it was found, which is where it will be acknowledged.
         body: As fetched.
-        message_id: Under which Redis keeps it.
     """
     try:
         fields = json.loads(body)
-        if fields["actor_name"] != ACTOR or not isinstance(fields["options"], dict):
+        if fields["actor_name"] != ACTOR:
             return None
         (command_id,) = fields["args"]
         message: Message[None] = Message(
-            queue_name=queue_name,
+            queue_name=queue_name.removesuffix(".DQ"),
             actor_name=ACTOR,
             args=(str(UUID(command_id)),),
             kwargs={},
-            options={"redis_message_id": message_id.decode()},
+            options={"redis_message_id": str(UUID(fields["options"]["redis_message_id"]))},
             message_id=str(UUID(fields["message_id"])),
         )
         return message.encode()

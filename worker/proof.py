@@ -1,10 +1,9 @@
 """The preservation proof: before COMMIT, everything that disappeared or changed must be explained.
 
-A second session, the witness, looks at the catalogs through the snapshot of the moment before the changes.
-The server marks every row that somebody deletes or replaces with the number of that transaction (`xmax`), and
-the witness still sees those rows: so it reads exactly what is about to be lost, without an image being taken
-beforehand, and the marks tell our changes from those of others.
-Source: PostgreSQL documentation, "System Columns" and "Snapshot Synchronization Functions".
+The server marks every row that somebody deletes or replaces (`xmax`) and shows it to all others until COMMIT. So a
+row that our session does not see any more, while a second session, the witness, still does, is what we are about
+to take away: read at the end, without an image being taken beforehand, and what others did meanwhile is not in it.
+Source: PostgreSQL documentation, "System Columns" and "Transaction Isolation".
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ class Loss:
 
 
 class Witness:
-    """A second session that keeps seeing the catalogs as they were."""
+    """A second session, outside any transaction, which sees everything as it is without our changes."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -91,16 +90,15 @@ class Witness:
         self._unreadable: dict[str, int] = {}
         self._catalogs = {row["oid"]: row["name"] for row in session.rows(_CATALOG_NAMES)}
         self._marked = " UNION ALL ".join(
-            f"SELECT '{name}' AS catalog, ctid::text, xmin::text, xmax::text, to_jsonb(c) AS was"
+            f"SELECT '{name}' AS catalog, ctid::text, xmin::text, to_jsonb(c) AS was"
             f" FROM pg_catalog.{name} AS c WHERE xmax <> 0"
             for name in self._readable
         )
 
     def rehearse(self, apply: Session) -> None:
         """Ask everything once before the locks are taken: planned and read from disk then, not under them."""
-        # It holds no lock and waits while statements run: ended by the server only if the worker is long gone.
-        self._session.execute("SET idle_in_transaction_session_timeout = '1h'")
         self._session.rows(self._marked)
+        _visible(self._session, {})
         _visible(apply, {})
         _now(apply, {})
         self.counted(apply)
@@ -109,31 +107,14 @@ class Witness:
         """Note the row counters of the session so far, which include earlier work; inside the transaction."""
         self._updated, self._unreadable = _counters(apply, self._readable)
 
-    def take_stand(self, apply: Session) -> None:
-        """Share the snapshot of this moment.
-
-        Args:
-            apply: The session that is about to change things, inside its transaction, locks held.
-        """
-        snapshot = apply.value("SELECT pg_export_snapshot()")
-        self._session.execute(f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{snapshot}'")
-
-    def stand_down(self) -> None:
-        """Let the snapshot go."""
-        self._session.rollback()
-
     def losses(self, apply: Session) -> list[Loss]:
         """Return every catalog row that the transaction of `apply` removed or changed."""
-        marked: dict[str, list[Row]] = defaultdict(list)
-        for row in self._session.rows(self._marked):
-            marked[row["catalog"]].append(row)
-        seen = _visible(apply, {catalog: [row["ctid"] for row in rows] for catalog, rows in marked.items()})
-        gone = [row for rows in marked.values() for row in rows if _version(row) not in seen]
-        others = _marks_of_others(apply, {row["xmax"] for row in gone})
-        ours: dict[str, list[Row]] = defaultdict(list)
-        for row in gone:
-            if row["xmax"] not in others:
-                ours[row["catalog"]].append(row)
+        marked = self._session.rows(self._marked)
+        seen = _visible(apply, _by_catalog(marked))
+        gone = [row for row in marked if _version(row) not in seen]
+        # Looked at in this order: what others committed in between is gone for the witness too.
+        still_there = _visible(self._session, _by_catalog(gone))
+        ours = _by_catalog(row for row in gone if _version(row) in still_there)
         now = _now(apply, ours)
         return [loss for catalog, rows in sorted(ours.items()) for loss in self._compare(catalog, rows, now)]
 
@@ -161,7 +142,7 @@ class Witness:
         return Loss(catalog, address, GONE, told_schema=to_schema)
 
     def describe(self, loss: Loss) -> str:
-        """Name what is lost; the witness still sees it under its old name."""
+        """Name what is lost; the witness sees it under its old name."""
         if loss.address is None:
             return f"rows of {loss.catalog}"
         address = loss.address
@@ -195,7 +176,7 @@ def prove(apply: Session, witness: Witness, permits: Permits, writes: frozenset[
 
     Args:
         apply: The session of the transaction, after its last change.
-        witness: Who took stand before its first.
+        witness: Sees what is there without its changes.
         permits: What the changes explain.
         writes: Tables of the application whose rows the run may write.
 
@@ -255,31 +236,25 @@ def _version(row: Row) -> tuple[str, str, str]:
     return row["catalog"], row["ctid"], row["xmin"]
 
 
-def _visible(apply: Session, ctids: Mapping[str, Sequence[str]]) -> set[tuple[str, str, str]]:
-    told_apart = {name: list(ctids.get(name, ())) for name in (*_CATALOGS, *_ABOUT)}
-    seen = {_version(row) for row in apply.rows(_VISIBLE, told_apart)}
+def _by_catalog(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row["catalog"]].append(row)
+    return found
+
+
+def _visible(session: Session, versions: Mapping[str, Sequence[Row]]) -> set[tuple[str, str, str]]:
+    """Return which of some row versions a session sees, by catalog."""
+    ctids = {catalog: [row["ctid"] for row in rows] for catalog, rows in versions.items()}
+    told_apart = {name: ctids.get(name, []) for name in (*_CATALOGS, *_ABOUT)}
+    seen = {_version(row) for row in session.rows(_VISIBLE, told_apart)}
     for name in ctids.keys() - told_apart.keys():
         # No statement of ours should touch it: looked at only if something there is marked at all.
-        rows = apply.rows(
-            f"SELECT ctid::text, xmin::text FROM pg_catalog.{name} WHERE ctid = ANY (%s::tid[])", (list(ctids[name]),)
+        rows = session.rows(
+            f"SELECT ctid::text, xmin::text FROM pg_catalog.{name} WHERE ctid = ANY (%s::tid[])", (ctids[name],)
         )
         seen |= {(name, row["ctid"], row["xmin"]) for row in rows}
     return seen
-
-
-def _marks_of_others(apply: Session, marks: set[str]) -> set[str]:
-    """Return the marks (xmax) that are not of our own transaction, subtransactions included.
-
-    A row that we cannot see any more was taken by us, whose transaction is in progress, or by somebody who has
-    committed since. xmax has 32 bits of a transaction number: the nearest to our own is meant.
-    """
-    told = apply.rows(
-        "SELECT mark, pg_xact_status((own + ((mark::bigint - own %% 4294967296 + 6442450944) %% 4294967296"
-        " - 2147483648))::text::xid8) AS status FROM unnest(%s::text[]) AS mark,"
-        " (SELECT pg_current_xact_id()::text::bigint AS own) AS self",
-        (sorted(marks),),
-    )
-    return {row["mark"] for row in told if row["status"] in {"committed", "aborted"}}
 
 
 def _now(apply: Session, gone: Mapping[str, Sequence[Row]]) -> dict[tuple[Any, ...], Row]:

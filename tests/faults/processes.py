@@ -110,10 +110,7 @@ class Station:
             try:
                 yield process
             finally:
-                if process.poll() is None:
-                    process.send_signal(signal.SIGTERM)
-                    # A frozen one hears of it when it wakes.
-                    process.send_signal(signal.SIGCONT)
+                _end(process)
                 process.wait(timeout=40)
 
     @contextmanager
@@ -124,6 +121,8 @@ class Station:
             for process in each:
                 self.port(process.pid)
             yield [process.pid for process in each]
+            for process in each:
+                _end(process)
 
     # -- looking ----------------------------------------------------------------
 
@@ -151,6 +150,13 @@ class Station:
             text = answer.read().decode()
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
         return {_spelled(sample.name, sample.labels): sample.value for sample in samples}
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Tell a worker to end; a frozen one hears of it when it wakes."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)
 
 
 def _spelled(name: str, labels: Mapping[str, str]) -> str:

@@ -20,10 +20,11 @@ from worker import fence
 from worker.fence import Holder
 from worker.target import IDLE_IN_TRANSACTION_MS, Session
 
-#: Once it is committed, the effect is that of the attempt which froze; before, that of its successor.
+#: Where it is frozen, in what, and whose effect it is: once committed, that of the attempt which froze.
 _FROZEN_AT = [
-    *(("impact_pinned", 2), ("apply_begun", 2), ("locked", 2), ("proved", 2), ("marked", 2)),
-    *(("committed", 1), ("finish_entered", 1)),
+    *(("impact_pinned", Kind.ROLLBACK, 2), ("apply_begun", Kind.ROLLBACK, 2), ("locked", Kind.ROLLBACK, 2)),
+    *(("proved", Kind.ROLLBACK, 2), ("marked", Kind.ROLLBACK, 2), ("committed", Kind.ROLLBACK, 1)),
+    *(("impact_pinned", Kind.RECOVER, 2), ("marked", Kind.RECOVER, 2), ("committed", Kind.RECOVER, 1)),
 ]
 
 
@@ -35,10 +36,9 @@ def _wake(station: Station, pid: int, run: int) -> None:
     assert told["state"] is None
 
 
-@pytest.mark.parametrize("kind", [Kind.ROLLBACK, Kind.RECOVER])
-@pytest.mark.parametrize(("point", "effective"), _FROZEN_AT)
+@pytest.mark.parametrize(("point", "kind", "effective"), _FROZEN_AT)
 def test_woken_worker_has_no_second_effect(
-    station: Station, tmp_path: Path, point: str, effective: int, kind: Kind
+    station: Station, tmp_path: Path, point: str, kind: Kind, effective: int
 ) -> None:
     """Frozen at {point} until another worker has completed the run, a worker that wakes changes nothing more."""
     engine, token = station.engine, tmp_path / "frozen"
@@ -101,9 +101,7 @@ class _Reader(threading.Thread):
                 self.reads += 1
 
 
-def test_readers_wait_no_longer_than_the_limits(
-    station: Station, tmp_path: Path, empty_target_owner_url: str
-) -> None:
+def test_readers_wait_no_longer_than_the_limits(station: Station, tmp_path: Path, empty_target_owner_url: str) -> None:
     """Frozen with every lock held, a worker keeps readers waiting for two seconds and its successor's lock_timeout."""
     engine, token = station.engine, tmp_path / "frozen"
     engine.limits = {"lock_timeout_ms": 500}

@@ -99,8 +99,7 @@ def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
     moved = {quoted_name(k) for k in kept if k.how == "moved" and k.relation is not None}
     for k in kept:
         facts = k.definition["facts"]
-        if k.relation is not None and session.value("SELECT to_regclass(%s)", (inside(k),)) is None:
-            problems.append(f"{k.kind} {k.name} is no longer in {k.quarantine}")
+        problems.extend(_gone(session, k))
         problems.extend(
             f"{name} exists again"
             for name in facts.get("must_be_free", [])
@@ -110,7 +109,7 @@ def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
         if taken is not None and session.value("SELECT to_regtype(%s)", (taken,)) is not None:
             problems.append(f"type {taken} exists again")
         if "column" in facts:
-            problems.extend(_column_conflicts(session, facts))
+            problems.extend(_column_conflicts(session, k))
         problems.extend(
             f"table {name}, which {k.kind} {k.name} belongs to or refers to, does not exist"
             for name, _mode in k.definition["locks"]
@@ -148,7 +147,20 @@ def _refuse_foreign_needs(session: Session, kept: Sequence[Kept]) -> None:
         raise RecoverFirst(f"another run keeps types that are needed: {told}; recover that run first")
 
 
-def _column_conflicts(session: Session, facts: dict[str, object]) -> list[str]:
+def _gone(session: Session, kept: Kept) -> list[str]:
+    """Say what has gone since: the kept object itself, or the schema that it stood in."""
+    facts, problems = kept.definition["facts"], []
+    there = "SELECT to_regclass(%s)" if kept.relation is not None else "SELECT to_regtype(%s)"
+    name = inside(kept) if kept.relation is not None else quoted(kept.quarantine or "", facts.get("name", ""))
+    if kept.quarantine is not None and session.value(there, (name,)) is None:
+        problems.append(f"{kept.kind} {kept.name} is no longer in {kept.quarantine}")
+    if "schema" in facts and session.value("SELECT to_regnamespace(%s)", (quoted(facts["schema"]),)) is None:
+        problems.append(f"schema {facts['schema']} does not exist any more")
+    return problems
+
+
+def _column_conflicts(session: Session, kept: Kept) -> list[str]:
+    facts = kept.definition["facts"]
     columns: list[str] = session.value(
         "SELECT coalesce(array_agg(attname::text), '{}') FROM pg_attribute"
         " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
@@ -156,9 +168,15 @@ def _column_conflicts(session: Session, facts: dict[str, object]) -> list[str]:
     )
     problems = [f"column {facts['column']} of {facts['table']} exists again"] if facts["column"] in columns else []
     key = facts["key"]
-    assert isinstance(key, list)  # noqa: S101 - as worker/objects/column.py wrote it
     if columns and not set(key) <= set(columns):
-        problems.append(f"{facts['table']} has lost the key ({', '.join(key)}) that its values are kept by")
+        return [*problems, f"{facts['table']} has lost the key ({', '.join(key)}) that its values are kept by"]
+    if columns and facts.get("required"):
+        new = column.rows_since(session, facts["table"], inside(kept), key)
+        if new:
+            problems.append(
+                f"{facts['table']} has {new} row(s) inserted since, and column {facts['column']} is NOT NULL without a"
+                " default: give it one of its own in a migration, or remove these rows"
+            )
     return problems
 
 

@@ -31,6 +31,7 @@ SELECT a.attnum AS number, a.attname AS name, format_type(a.atttypid, a.atttypmo
                  FROM below JOIN pg_type AS d ON d.oid = below.type AND d.typtype = 'd'
            ) SELECT format_type(type, modifier) FROM below ORDER BY depth DESC LIMIT 1) END AS base,
        coalesce(pg_get_expr(d.adbin, d.adrelid), pg_get_expr(t.typdefaultbin, 0)) AS filling,
+       (a.attnotnull OR t.typnotnull) AND d.oid IS NULL AND t.typdefaultbin IS NULL AS required,
        CASE WHEN a.attcollation <> t.typcollation THEN
            (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.collname)
               FROM pg_collation AS c JOIN pg_namespace AS n ON n.oid = c.collnamespace WHERE c.oid = a.attcollation)
@@ -172,7 +173,13 @@ def _keep_one(session: Session, item: Item, column: Row, copy: Copy) -> Keeping:
 
 
 def _facts(column: Row, copy: Copy) -> dict[str, Json]:
-    return {"table": copy.table, "column": column["name"], "key": list(copy.key), "source": copy.source}
+    return {
+        "table": copy.table,
+        "column": column["name"],
+        "key": list(copy.key),
+        "source": copy.source,
+        "required": column["required"],
+    }
 
 
 def _with_values(session: Session, keeping: Keeping, copy: Copy) -> Keeping:
@@ -239,13 +246,17 @@ def _settings(column: Row, table: str) -> list[str]:
     return statements
 
 
+def _match(key: Sequence[str]) -> str:
+    return " AND ".join(f"now.{quoted(name)} = kept.{quoted(name)}" for name in key)
+
+
 def _values(copy: Copy, inside: str) -> list[str]:
     """Return the statements that give kept rows their values again, and rows inserted since the defaults."""
     stored = [column for column in copy.columns if not column["generated"]]
     if not stored:
         return []
     names = [quoted(column["name"]) for column in stored]
-    match = " AND ".join(f"now.{quoted(name)} = kept.{quoted(name)}" for name in copy.key)
+    match = _match(copy.key)
     assign = ", ".join(f"{name} = kept.{name}" for name in names)
     # A column that was just added is NULL everywhere: only rows that had something are written.
     holds = " OR ".join(f"kept.{name} IS NOT NULL" for name in names)
@@ -261,6 +272,17 @@ def _values(copy: Copy, inside: str) -> list[str]:
             alter = f"ALTER TABLE {copy.table} ALTER COLUMN {quoted(column['name'])}"
             statements.extend([f"{alter} TYPE {_type(column)}", *_settings(column, copy.table)])
     return statements
+
+
+def rows_since(session: Session, table: str, inside: str, key: Sequence[str]) -> int:
+    """Return how many rows a table has that a copy does not know."""
+    if session.value("SELECT relforcerowsecurity FROM pg_class WHERE oid = to_regclass(%s)", (table,)):
+        # Policies bind the owner too: nobody can tell without changing the table.
+        return 0
+    new: int = session.value(
+        f"SELECT count(*) FROM ONLY {table} AS now WHERE NOT EXISTS (SELECT FROM {inside} AS kept WHERE {_match(key)})"
+    )
+    return new
 
 
 def _not_null(session: Session, copy: Copy) -> list[str]:

@@ -297,9 +297,9 @@ TABLES = (
     ),
     Case(
         "unlogged, with storage options",
-        "CREATE UNLOGGED TABLE orders (id int PRIMARY KEY, t text STORAGE EXTERNAL, u text COMPRESSION pglz)"
+        "CREATE UNLOGGED TABLE orders (id int PRIMARY KEY, t text, u text COMPRESSION pglz)"
         " WITH (fillfactor = 60, autovacuum_enabled = off, toast.autovacuum_enabled = off, toast_tuple_target = 256);"
-        "ALTER TABLE orders ALTER t SET STATISTICS 42, ALTER u SET (n_distinct = -0.5);"
+        "ALTER TABLE orders ALTER t SET STORAGE EXTERNAL, ALTER t SET STATISTICS 42, ALTER u SET (n_distinct = -0.5);"
         "INSERT INTO orders SELECT n, repeat('x' || n, 5000), repeat('y', 100000) FROM generate_series(1, 3) AS n",
         "DROP TABLE orders;",
         keeps=("moved table public.orders",),

@@ -1,0 +1,177 @@
+"""Between a rollback and its recovery the application goes on: newer rows stay, and get what they would have got."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from ledger.model import State
+from tests.harness import Engine, completed, ended
+
+_GIVEN = "CREATE TABLE orders (id int PRIMARY KEY, n int, {column}); INSERT INTO orders {rows};"
+_MEANWHILE = (
+    "INSERT INTO orders (id, n) VALUES (5, 50), (6, 60);"
+    "DELETE FROM orders WHERE id = 1; UPDATE orders SET n = 99 WHERE id = 2"
+)
+
+
+@dataclass(frozen=True)
+class Since:
+    """A column, its values in rows 1 to 4, and what rows 2 to 6 must hold in the end."""
+
+    name: str
+    column: str
+    values: str
+    expected: str
+
+
+CASES = [
+    Since("a default", "c text DEFAULT 'new'", "'a', 'b', NULL, 'd'", "'b', NULL, 'd', 'new', 'new'"),
+    Since("no default", "c text", "'a', 'b', NULL, 'd'", "'b', NULL, 'd', NULL, NULL"),
+    Since("NOT NULL", "c int NOT NULL DEFAULT 7", "1, 2, 3, 4", "2, 3, 4, 7, 7"),
+    Since("a function", "c text DEFAULT upper('x' || 1)", "'a', NULL, 'c', 'd'", "NULL, 'c', 'd', 'X1', 'X1'"),
+    Since("an enum", "c mood NOT NULL DEFAULT 'ok'", "'sad', 'sad', 'ok', 'sad'", "'sad', 'ok', 'sad', 'ok', 'ok'"),
+    Since("a domain's default", "c share", "'1', '2', NULL, '4'", "'2', NULL, '4', '9', '9'"),
+    Since("a strict domain", "c strict", "'1', '2', '3', '4'", "'2', '3', '4', '8', '8'"),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_newer_rows_get_the_default_and_older_ones_their_values(engine: Engine, case: Since) -> None:
+    """Rows inserted since get the column's default, deleted ones stay away, and an UPDATE since is kept."""
+    engine.owner(
+        "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN share AS text DEFAULT '9';"
+        "CREATE DOMAIN strict AS text NOT NULL DEFAULT '8'"
+    )
+    rows = f"SELECT id, id * 10, c FROM unnest(ARRAY[1, 2, 3, 4], ARRAY[{case.values}]) AS t (id, c)"
+    kind = case.column.split()[1]
+    rows = rows.replace("id * 10, c", f"id * 10, c::{kind}")
+    engine.owner(_GIVEN.format(column=case.column, rows=rows))
+    engine.plan("ALTER TABLE orders DROP COLUMN c;")
+    run = completed(engine.rollback())
+
+    engine.owner(_MEANWHILE)
+    completed(engine.recover(run))
+
+    assert engine.query("SELECT id, n FROM orders ORDER BY id") == [
+        {"id": 2, "n": 99},
+        {"id": 3, "n": 30},
+        {"id": 4, "n": 40},
+        {"id": 5, "n": 50},
+        {"id": 6, "n": 60},
+    ]
+    same = engine.query(
+        f"SELECT array_agg(c::text ORDER BY id) IS NOT DISTINCT FROM ARRAY[{case.expected}]::text[] AS same FROM orders"
+    )
+    assert same == [{"same": True}], engine.query("SELECT * FROM orders ORDER BY id")
+
+
+def test_volatile_default_is_computed_for_each_newer_row(engine: Engine) -> None:
+    """A default that is different every time is different for every newer row, and older rows keep theirs."""
+    engine.owner(
+        "CREATE TABLE orders (id int PRIMARY KEY, c uuid DEFAULT gen_random_uuid()); INSERT INTO orders VALUES (1), (2)"
+    )
+    engine.plan("ALTER TABLE orders DROP COLUMN c;")
+    before = engine.query("SELECT c FROM orders WHERE id = 2")
+    run = completed(engine.rollback())
+
+    engine.owner("INSERT INTO orders SELECT generate_series(3, 12)")
+    completed(engine.recover(run))
+
+    assert engine.query("SELECT count(DISTINCT c) FROM orders") == [{"count": 12}]
+    assert engine.query("SELECT c FROM orders WHERE id = 2") == before
+
+
+def test_newer_row_that_could_hold_nothing_is_a_conflict(engine: Engine) -> None:
+    """NOT NULL without a default leaves newer rows no value: refused before anything is touched, and said so."""
+    engine.owner(
+        "CREATE TABLE orders (id int PRIMARY KEY, c int NOT NULL, d text); INSERT INTO orders VALUES (1, 1, 'x')"
+    )
+    engine.plan("ALTER TABLE orders DROP COLUMN c, DROP COLUMN d;")
+    run = completed(engine.rollback())
+    engine.owner("INSERT INTO orders VALUES (2)")
+    before = engine.picture()
+
+    refused = engine.recover(run)
+
+    assert ended(refused).startswith("refused: conflict: ")
+    assert "1 row(s) inserted since, and column c is NOT NULL" in ended(refused)
+    assert engine.picture() == before
+    engine.owner("DELETE FROM orders WHERE id = 2")
+    completed(engine.recover(run))
+
+
+def test_newer_row_that_breaks_a_constraint_takes_nothing_along(engine: Engine) -> None:
+    """Two newer rows with one default break a UNIQUE: the recovery fails whole, and what is kept is kept still."""
+    engine.owner("CREATE TABLE orders (id int PRIMARY KEY, c int UNIQUE DEFAULT 0); INSERT INTO orders VALUES (1, 1)")
+    engine.plan("ALTER TABLE orders DROP COLUMN c;")
+    run = completed(engine.rollback())
+    engine.owner("INSERT INTO orders VALUES (2), (3)")
+    before = engine.picture()
+
+    failed = engine.recover(run)
+
+    assert ended(failed).startswith("failed: statement_failed: ")
+    assert engine.picture() == before
+    assert engine.registry() == ["completed"]
+    engine.owner("DELETE FROM orders WHERE id = 3")
+    completed(engine.recover(run))
+    assert engine.query("SELECT id, c FROM orders ORDER BY id") == [{"id": 1, "c": 1}, {"id": 2, "c": 0}]
+
+
+def test_row_whose_key_changed_counts_as_new(engine: Engine) -> None:
+    """A row with another key is another row: it gets the default, and the old value stays in quarantine."""
+    engine.owner("CREATE TABLE orders (id int PRIMARY KEY, c int DEFAULT 7); INSERT INTO orders VALUES (1, 1), (2, 2)")
+    engine.plan("ALTER TABLE orders DROP COLUMN c;")
+    run = completed(engine.rollback())
+    (copy,) = {row.inside for row in engine.kept(run)}
+
+    engine.owner("UPDATE orders SET id = 9 WHERE id = 2")
+    completed(engine.recover(run))
+
+    assert engine.query("SELECT id, c FROM orders ORDER BY id") == [{"id": 1, "c": 1}, {"id": 9, "c": 7}]
+    assert engine.query(f"SELECT c FROM {copy} WHERE id = 2") == [{"c": 2}]
+
+
+def test_preserved_rows_hear_no_cascade(engine: Engine) -> None:
+    """Rows in quarantine outlive those that they refer to; the foreign key comes back not validated, and it is said."""
+    engine.owner(
+        "CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1), (2);"
+        "CREATE TABLE orders (id int PRIMARY KEY, u int REFERENCES users ON DELETE CASCADE);"
+        "INSERT INTO orders VALUES (1, 1), (2, 2)"
+    )
+    engine.plan("DROP TABLE orders;")
+    run = completed(engine.rollback())
+
+    engine.owner("DELETE FROM users WHERE id = 2")
+    recovered = engine.recover(run)
+
+    assert recovered.state is State.COMPLETED
+    assert [step.step for step in recovered.steps if step.outcome == "failed"] == [
+        "finish table constraint orders_u_fkey on public.orders"
+    ]
+    assert engine.query("SELECT id FROM orders ORDER BY id") == [{"id": 1}, {"id": 2}]
+    assert engine.query("SELECT convalidated FROM pg_constraint WHERE conname = 'orders_u_fkey'") == [
+        {"convalidated": False}
+    ]
+
+
+def test_survivors_rows_without_partner_do_not_stop_a_recovery(engine: Engine) -> None:
+    """Rows that a survivor got since may refer to nothing: its foreign key comes back and holds for what comes next."""
+    engine.owner(
+        "CREATE TABLE orders (id int PRIMARY KEY); INSERT INTO orders VALUES (1);"
+        "CREATE TABLE lines (id int PRIMARY KEY, o int REFERENCES orders); INSERT INTO lines VALUES (1, 1)"
+    )
+    engine.plan("DROP TABLE orders CASCADE;")
+    run = completed(engine.rollback())
+
+    engine.owner("INSERT INTO lines VALUES (2, 99)")
+    recovered = engine.recover(run)
+
+    assert recovered.state is State.COMPLETED
+    assert [step.outcome for step in recovered.steps].count("failed") == 1
+    assert engine.query("SELECT id FROM lines ORDER BY id") == [{"id": 1}, {"id": 2}]
+    assert engine.query("SELECT convalidated FROM pg_constraint WHERE conname = 'lines_o_fkey'") == [
+        {"convalidated": False}
+    ]
