@@ -170,6 +170,7 @@ class _Attempt:
         self._at("claimed")
         try:
             self._go_through()
+            return self._settle(State.COMPLETED, None)
         except (LeaseLost, Fenced):
             raise
         except NeedsOperator as error:
@@ -182,7 +183,6 @@ class _Attempt:
             log.exception("attempt_broke", run=self._claim.run, attempt=self._claim.attempt)
             broke = StepbackError(f"the worker itself broke ({type(error).__name__}); its log says where")
             return self._postpone(broke)
-        return self._settle(State.COMPLETED, None)
 
     # -- the way through --------------------------------------------------------
 
@@ -393,7 +393,9 @@ class _Attempt:
         trying = self._claim.trying_seconds + (time.monotonic() - self._began)
         if isinstance(error, LedgerUnreachable):
             return None
-        if trying >= limits.unreachable_seconds or self._claim.attempt >= limits.max_attempts:
+        # An attempt that never got there did nothing: its number says how often we looked, not how often it went wrong.
+        away = isinstance(error, TargetUnreachable) and self._fenced is None
+        if trying >= limits.unreachable_seconds or (self._claim.attempt >= limits.max_attempts and not away):
             return self._settle(State.NEEDS_OPERATOR, error)
         with suppress(LedgerUnreachable):
             self._event("attempt_postponed", "postponed", {"code": error.code, "message": error.message})

@@ -49,12 +49,12 @@ def verify(session: Session, gates: Sequence[Gate]) -> None:
 def _hold(session: Session, gate: Gate) -> None:
     line = gate.line
     try:
-        found = session.rows(gate.text)
+        found = session.tuples(gate.text)
     except (StatementFailed, NotPossible) as error:
         raise GateFailed(f"verify.sql line {line}: {error.message}") from error
     if len(found) != 1 or len(found[0]) != 1:
         raise GateFailed(f"verify.sql line {line}: expected one row with one column, got {len(found)} row(s)")
-    value = next(iter(found[0].values()))
+    (value,) = found[0]
     if value is not True:
         told = "NULL" if value is None else "false" if value is False else "no boolean"
         raise GateFailed(f"verify.sql line {line}: expected true, got {told}")

@@ -15,7 +15,7 @@ from psycopg import errors as pg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
-from psycopg.rows import dict_row
+from psycopg.rows import dict_row, tuple_row
 
 from ledger.errors import (
     LockNotAvailable,
@@ -114,6 +114,11 @@ class Session:
         """Run a query and return its rows as dicts."""
         with translated():
             return self._connection.execute(_text(query, parameters), parameters, prepare=True).fetchall()
+
+    def tuples(self, query: str) -> list[tuple[Any, ...]]:
+        """Run somebody else's query, whose columns may have no names or one name, and return its rows."""
+        with translated(), self._connection.cursor(row_factory=tuple_row) as cursor:
+            return cursor.execute(query.encode(), prepare=False).fetchall()
 
     def row(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Row | None:
         """Run a query and return its first row, or None."""
@@ -260,6 +265,8 @@ def _conninfo(dsn: str, application: str) -> str:
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,
+            # Keepalives do not count while something sent is not acknowledged; without this it is a quarter of an hour.
+            tcp_user_timeout=25_000,
         )
     except psycopg.ProgrammingError:
         # The driver's message repeats parts of the URL, password included.

@@ -40,11 +40,13 @@ class Station:
     log: Path
     #: Environment variables over the ordinary ones.
     more: Mapping[str, str] = field(default_factory=dict)
+    #: Ordinary ones to leave out.
+    less: frozenset[str] = frozenset()
 
     def environment(self) -> dict[str, str]:
         """Return what a worker process is configured with."""
         name = TARGET.upper()
-        return {
+        ordinary = {
             **os.environ,
             "PYTHONPATH": str(_ROOT),
             "STEPBACK_LEDGER_URL": self.ledger_url,
@@ -57,8 +59,8 @@ class Station:
             "STEPBACK_WORKER_LEASE_SECONDS": "1",
             "STEPBACK_WORKER_RECONCILE_SECONDS": "0.2",
             "STEPBACK_WORKER_MAX_ATTEMPTS": "100",
-            **self.more,
         }
+        return {**{key: value for key, value in ordinary.items() if key not in self.less}, **self.more}
 
     # -- commands ---------------------------------------------------------------
 

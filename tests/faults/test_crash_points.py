@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from ledger import commands
-from ledger.database import transaction
 from ledger.model import Command, Kind, Run, State
+from tests.faults.effects import one_effect
 from tests.faults.processes import Station, wait_for
 from tests.harness import Engine
 from worker.executor import CRASH_POINTS, CRASH_POINTS_ASIDE
@@ -29,18 +28,10 @@ def station(sample_engine: Engine, ledger_url: str, redis_url: str, redis_namesp
     return Station(sample_engine, ledger_url, redis_url, redis_namespace, tmp_path / "worker.log")
 
 
-def _record(station: Station, command: Command) -> int:
-    with transaction(station.engine.ledger) as conn:
-        run, _new = commands.record(conn, command, envelope=str(command.command_id), idempotency_key=None)
-    return run
-
-
 def _finished(station: Station, run: int) -> Run:
     """Let a sound worker bring a run to its end."""
-    engine = station.engine
     with station.worker():
-        wait_for("the run to end", lambda: engine.find(run).state not in {State.QUEUED, State.IN_PROGRESS})
-    return engine.find(run)
+        return station.ended(run)
 
 
 @pytest.mark.parametrize("kind", [Kind.ROLLBACK, Kind.RECOVER])
@@ -52,7 +43,7 @@ def test_kill_at_point(station: Station, point: str, kind: Kind) -> None:
     first = engine.rollback(_MIGRATION) if kind is Kind.RECOVER else None
     middle = engine.fingerprint()
     command = engine.command(kind=kind, migration=_MIGRATION, subject_run=first and first.run)
-    run = _record(station, command)
+    run = station.record(command)
 
     with station.worker(fatal=point) as doomed:
         station.ring(command.command_id)
@@ -65,8 +56,7 @@ def test_kill_at_point(station: Station, point: str, kind: Kind) -> None:
     assert done.attempt == (1 if point == "settled" else 2)
     if kind is Kind.RECOVER:
         assert engine.fingerprint() == before
-    _one_effect(engine, done)
-    assert [(s.phase, s.step) for s in done.steps if s.phase == "apply"] == _steps_in_marker(engine, run)
+    one_effect(engine, done)
     assert engine.registry(_MIGRATION) == ["recovered" if kind is Kind.RECOVER else "completed"]
     _again(station, command, engine.fingerprint())
     if kind is Kind.ROLLBACK:
@@ -88,22 +78,6 @@ def _preserved_before_removed(engine: Engine, run: int, kind: Kind, now: Fingerp
     if kind is Kind.ROLLBACK:
         kept = engine.query(f"SELECT FROM emergency_backup.preserved_objects WHERE run = {run}")
         assert bool(kept) == bool(marked)
-
-
-def _one_effect(engine: Engine, run: Run) -> None:
-    """There is one marker, one quarantine at most, and each finish step was reported as completed."""
-    marked = engine.query(f"SELECT run FROM emergency_backup.marker WHERE run = {run.run}")
-    assert len(marked) == 1
-    schemas = engine.query(f"SELECT nspname FROM pg_namespace WHERE nspname LIKE 'emergency\\_backup\\_r{run.run}\\_%'")
-    assert len(schemas) == (1 if run.kind is Kind.ROLLBACK else 0)
-    settled = [e for e in engine.events(run) if e.type.startswith("run_") and e.type != "run_claimed"]
-    assert [e.type for e in settled] == ["run_completed"]
-    assert {s.outcome for s in run.steps} == {"completed"}
-
-
-def _steps_in_marker(engine: Engine, run: int) -> list[tuple[str, str]]:
-    (row,) = engine.query(f"SELECT steps FROM emergency_backup.marker WHERE run = {run}")
-    return [("apply", step["step"]) for step in row["steps"]]
 
 
 def _again(station: Station, command: Command, expected: Fingerprint) -> None:
@@ -224,7 +198,7 @@ def test_kill_on_the_way_down(station: Station, point: str, tmp_path: Path) -> N
     engine.limits = {"lock_timeout_ms": 50, "lock_budget_seconds": 2}
     before = engine.fingerprint()
     command = engine.command(migration="gated")
-    run = _record(station, command)
+    run = station.record(command)
 
     with engine.connect("goodbuy_app") as reader, reader.transaction():
         if point == "lock_wait_journaled":

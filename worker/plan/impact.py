@@ -283,11 +283,13 @@ WITH removed AS (
       FROM removed AS r
       JOIN pg_depend AS d
         ON d.refclassid = r.classid AND d.refobjid = r.objid AND (r.subid = 0 OR d.refobjsubid = r.subid)
-      -- Without its expression a generated column is nothing: it is the column that depends.
+      -- Without its expression a generated column is nothing, nor a view without its rule: it is they that depend.
       LEFT JOIN pg_attrdef AS e ON d.classid = 'pg_attrdef'::regclass AND e.oid = d.objid
       LEFT JOIN pg_attribute AS g ON g.attrelid = e.adrelid AND g.attnum = e.adnum AND g.attgenerated <> ''
-     CROSS JOIN LATERAL (SELECT CASE WHEN g.attnum IS NULL THEN d.classid ELSE 'pg_class'::regclass END AS classid,
-                                coalesce(g.attrelid, d.objid) AS objid,
+      LEFT JOIN pg_rewrite AS v ON d.classid = 'pg_rewrite'::regclass AND v.oid = d.objid AND v.rulename = '_RETURN'
+     CROSS JOIN LATERAL (SELECT CASE WHEN g.attnum IS NULL AND v.oid IS NULL THEN d.classid
+                                     ELSE 'pg_class'::regclass END AS classid,
+                                coalesce(g.attrelid, v.ev_class, d.objid) AS objid,
                                 coalesce(g.attnum, d.objsubid) AS objsubid) AS o
      WHERE NOT (d.classid = r.classid AND d.objid = r.objid)
      ORDER BY o.classid, o.objid, o.objsubid, d.deptype
@@ -296,7 +298,7 @@ SELECT d.classid::regclass::text AS catalog, d.objid::bigint, d.objsubid AS subi
        d.by_classid::regclass::text AS by_catalog, d.by_objid::bigint, d.by_subid,
        told.type AS kind, told.identity AS name, told.schema AS schema,
        c.relkind::text AS relkind, con.contype::text AS contype, con.confrelid::bigint AS confrelid,
-       coalesce(t.tgisinternal, false) AS internal, w.rulename::text AS rulename, a.adnum,
+       coalesce(t.tgisinternal, false) AS internal, a.adnum,
        home.oid::bigint AS home, home.relnamespace::regnamespace::text AS home_schema,
        EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x')) AS of_constraint
   FROM dependents AS d
@@ -369,7 +371,7 @@ def _action(row: Row, closure: _Closure) -> Action | None:  # noqa: PLR0911 - on
     inside = home in closure.moved
     if row["schema"] == "pg_toast" or (catalog == "pg_class" and inside and row["subid"]):
         return None
-    if catalog in _TEXT_ONLY and row["rulename"] != "_RETURN":
+    if catalog in _TEXT_ONLY:
         return Action.DEFINED
     if catalog == "pg_constraint" and row["contype"] == "f":
         return Action.CARRIED if inside and row["confrelid"] in closure.moved else Action.DEFINED
@@ -384,8 +386,8 @@ def _action(row: Row, closure: _Closure) -> Action | None:  # noqa: PLR0911 - on
     if catalog == "pg_class" and row["relkind"] == "r" and row["subid"]:
         return Action.COPIED
     raise ImpactNotAccepted(
-        f"{row['kind']} {row['name']} depends on {row['by_catalog'].removeprefix('pg_')} objects that the plan removes,"
-        " and objects of this kind cannot be kept yet; drop it first, in a migration of its own"
+        f"{row['kind']} {row['name']} depends on {closure.items[_by(row, closure)].label()}, and objects of this kind"
+        " cannot be kept yet; drop it first, in a migration of its own"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, TypeAlias
 
 from pglast import ast, parse_sql
@@ -223,4 +224,5 @@ def _name_parts(entry: object, line: int) -> QualifiedName:
 
 def _words(exact: str) -> str:
     """Return the first words of a statement, for a message; never its values."""
-    return " ".join(word for word in exact.split()[:3] if word.replace("_", "").isalpha()).upper() or "this statement"
+    words = takewhile(lambda word: word.replace("_", "").isalpha(), exact.split()[:3])
+    return " ".join(words).upper() or "this statement"

@@ -251,6 +251,32 @@ TABLES = (
         ),
     ),
     Case(
+        "foreign key to a partitioned table",
+        "CREATE TABLE users (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE users_1 PARTITION OF users FOR VALUES FROM (0) TO (10);"
+        "CREATE TABLE users_2 PARTITION OF users FOR VALUES FROM (10) TO (20); INSERT INTO users VALUES (1), (11);"
+        "CREATE TABLE orders (id int PRIMARY KEY, u int REFERENCES users); INSERT INTO orders VALUES (1, 1), (2, 11)",
+        "DROP TABLE orders;",
+        keeps=("defined table constraint orders_u_fkey on public.orders", "moved table public.orders"),
+    ),
+    Case(
+        "foreign key from a partitioned table",
+        "CREATE TABLE orders (id int PRIMARY KEY); INSERT INTO orders VALUES (1), (2);"
+        "CREATE TABLE lines (id int, o int REFERENCES orders) PARTITION BY RANGE (id); CREATE TABLE lines_1 PARTITION OF lines FOR VALUES FROM (0) TO (10);"
+        "CREATE TABLE lines_2 PARTITION OF lines FOR VALUES FROM (10) TO (20); INSERT INTO lines VALUES (1, 1), (11, 2)",
+        "DROP TABLE orders CASCADE;",
+        keeps=("defined table constraint lines_o_fkey on public.lines", "moved table public.orders"),
+    ),
+    Case(
+        "keys over time",
+        "CREATE TABLE rooms (span int4range, valid daterange, PRIMARY KEY (span, valid WITHOUT OVERLAPS)); INSERT INTO rooms VALUES ('[1,5)', '[2020-01-01,2021-01-01)');"
+        "CREATE TABLE orders (span int4range, valid daterange, PRIMARY KEY (span, valid WITHOUT OVERLAPS),"
+        " FOREIGN KEY (span, PERIOD valid) REFERENCES rooms (span, PERIOD valid)); INSERT INTO orders VALUES ('[1,5)', '[2020-02-01,2020-03-01)')",
+        "DROP TABLE orders;",
+        keeps=("defined table constraint orders_span_valid_fkey on public.orders", "moved table public.orders"),
+        since=18,
+        why="WITHOUT OVERLAPS",
+    ),
+    Case(
         "foreign keys between two tables of the plan",
         "CREATE TABLE orders (id int PRIMARY KEY, last_line int); CREATE TABLE lines (id int PRIMARY KEY, o int REFERENCES orders);"
         "ALTER TABLE orders ADD FOREIGN KEY (last_line) REFERENCES lines DEFERRABLE INITIALLY DEFERRED;"

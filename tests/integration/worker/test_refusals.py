@@ -1,0 +1,645 @@
+"""What is refused before anything is touched: the right code, a message that helps, an audit event, the same target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from ledger.model import Run, State
+from stepback.embedded import Postgres
+from tests.harness import Engine, completed, ended
+from worker.plan.parse import MAX_SCRIPT_BYTES
+
+_ORDERS = "CREATE TABLE orders (id int PRIMARY KEY, c int, d int); INSERT INTO orders VALUES (1, 1, 1);"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A target, a plan, and why it is refused."""
+
+    name: str
+    given: str
+    plan: str
+    code: str
+    #: Part of the message.
+    says: str
+    #: Run by the superuser after `given`.
+    admin: str = ""
+    #: Oldest PostgreSQL on which it can be asked.
+    since: int = 15
+
+
+REFUSALS = [
+    # -- nothing, or not all, is there
+    Refusal(
+        "nothing there", "", "DROP TABLE IF EXISTS a, b; DROP INDEX IF EXISTS i;", "nothing_to_roll_back", "table a"
+    ),
+    Refusal("nothing there, unasked", "", "DROP TABLE gone;", "nothing_to_roll_back", "table gone"),
+    Refusal("no column there", _ORDERS, "ALTER TABLE orders DROP IF EXISTS x;", "nothing_to_roll_back", "orders.x"),
+    Refusal("no schema there", _ORDERS, "DROP TABLE app.orders;", "nothing_to_roll_back", "app.orders"),
+    Refusal("other case", 'CREATE TABLE "Orders" ()', "DROP TABLE Orders;", "nothing_to_roll_back", "orders"),
+    Refusal("one table missing", _ORDERS, "DROP TABLE orders;\nDROP TABLE gone;", "plan_refused", "line 2: table gone"),
+    Refusal("one column missing", _ORDERS, "ALTER TABLE orders DROP c, DROP x;", "plan_refused", "column orders.x"),
+    Refusal("one table of columns missing", _ORDERS, "DROP TABLE orders; ALTER TABLE t DROP x;", "plan_refused", "t.x"),
+    # -- what hangs on it
+    Refusal(
+        "foreign key of a survivor, no CASCADE",
+        f"{_ORDERS} CREATE TABLE lines (o int REFERENCES orders)",
+        "\nDROP TABLE orders;",
+        "plan_refused",
+        "line 2: table constraint lines_o_fkey on public.lines depends on table public.orders; say CASCADE",
+    ),
+    Refusal(
+        "foreign key on a column, no CASCADE",
+        f"{_ORDERS} ALTER TABLE orders ADD UNIQUE (c); CREATE TABLE lines (c int REFERENCES orders (c))",
+        "ALTER TABLE orders DROP COLUMN c;",
+        "plan_refused",
+        "lines_c_fkey",
+    ),
+    Refusal(
+        "foreign key on an index, no CASCADE",
+        f"{_ORDERS} CREATE UNIQUE INDEX once ON orders (c); CREATE TABLE lines (c int REFERENCES orders (c))",
+        "DROP INDEX once;",
+        "plan_refused",
+        "lines_c_fkey",
+    ),
+    Refusal(
+        "default of a survivor on its sequence, no CASCADE",
+        "CREATE TABLE orders (id serial); CREATE TABLE other (id int DEFAULT nextval('orders_id_seq'))",
+        "DROP TABLE orders;",
+        "plan_refused",
+        "default value for public.other.id",
+    ),
+    Refusal(
+        "generated column, no CASCADE",
+        f"{_ORDERS} ALTER TABLE orders ADD e int GENERATED ALWAYS AS (c * 2) STORED",
+        "ALTER TABLE orders DROP COLUMN c;",
+        "plan_refused",
+        "table column public.orders.e",
+    ),
+    Refusal(
+        "generated column, not accepted",
+        f"{_ORDERS} ALTER TABLE orders ADD e int GENERATED ALWAYS AS (c * 2) STORED",
+        "ALTER TABLE orders DROP COLUMN c CASCADE;",
+        "impact_not_accepted",
+        'accepts = ["table column public.orders.e"]',
+    ),
+    Refusal(
+        "column of a survivor, no CASCADE",
+        "CREATE TYPE mood AS ENUM ('a'); CREATE TABLE people (id int PRIMARY KEY, mood mood)",
+        "DROP TYPE mood;",
+        "plan_refused",
+        "table column public.people.mood",
+    ),
+    Refusal(
+        "columns of survivors, not accepted",
+        "CREATE TYPE mood AS ENUM ('a'); CREATE TABLE p (id int PRIMARY KEY, a mood, b mood[])",
+        "DROP TYPE mood CASCADE;",
+        "impact_not_accepted",
+        'accepts = ["table column public.p.a", "table column public.p.b"]',
+    ),
+    Refusal(
+        "view",
+        f"{_ORDERS} CREATE VIEW v AS SELECT id FROM orders",
+        "DROP TABLE orders CASCADE;",
+        "impact_not_accepted",
+        "v",
+    ),
+    Refusal(
+        "view on a column",
+        f"{_ORDERS} CREATE VIEW v AS SELECT c FROM orders",
+        "ALTER TABLE orders DROP COLUMN c CASCADE;",
+        "impact_not_accepted",
+        "view public.v",
+    ),
+    Refusal(
+        "materialized view",
+        f"{_ORDERS} CREATE MATERIALIZED VIEW m AS SELECT id FROM orders",
+        "DROP TABLE orders CASCADE;",
+        "impact_not_accepted",
+        "materialized view public.m depends on table public.orders",
+    ),
+    Refusal(
+        "function over its row type",
+        f"{_ORDERS} CREATE FUNCTION f(orders) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "DROP TABLE orders CASCADE;",
+        "impact_not_accepted",
+        "function public.f(public.orders)",
+    ),
+    Refusal(
+        "function with a body of SQL",
+        f"{_ORDERS} CREATE FUNCTION f() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM orders; END",
+        "DROP TABLE orders CASCADE;",
+        "impact_not_accepted",
+        "function public.f()",
+    ),
+    Refusal(
+        "domain over a type",
+        "CREATE TYPE mood AS ENUM ('a'); CREATE DOMAIN good AS mood",
+        "DROP TYPE mood CASCADE;",
+        "impact_not_accepted",
+        "public.good",
+    ),
+    Refusal(
+        "composite type over a type",
+        "CREATE TYPE mood AS ENUM ('a'); CREATE TYPE pair AS (a mood, b int)",
+        "DROP TYPE mood CASCADE;",
+        "impact_not_accepted",
+        "public.pair.a",
+    ),
+    Refusal(
+        "function over a type",
+        "CREATE TYPE mood AS ENUM ('a'); CREATE FUNCTION f(mood) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "DROP TYPE mood CASCADE;",
+        "impact_not_accepted",
+        "function public.f(public.mood)",
+    ),
+    Refusal(
+        "typed table over a type",
+        "CREATE TYPE pair AS (a int); CREATE TABLE t OF pair",
+        "DROP TYPE pair CASCADE;",
+        "impact_not_accepted",
+        "public.t",
+    ),
+    # -- kinds that are not covered
+    Refusal("a view as a table", "CREATE VIEW v AS SELECT 1", "DROP TABLE v;", "plan_refused", "public.v is a view"),
+    Refusal("a sequence as a table", "CREATE SEQUENCE s", "DROP TABLE s;", "plan_refused", "public.s is a sequence"),
+    Refusal("a table as an index", _ORDERS, "DROP INDEX orders;", "plan_refused", "public.orders is a table"),
+    Refusal("an index as a table", _ORDERS, "DROP TABLE orders_pkey;", "plan_refused", "public.orders_pkey is a"),
+    Refusal("a domain as a type", "CREATE DOMAIN d AS int", "DROP TYPE d;", "plan_refused", "neither an enum nor"),
+    Refusal(
+        "a range type", "CREATE TYPE r AS RANGE (subtype = int4)", "DROP TYPE r;", "plan_refused", "neither an enum"
+    ),
+    Refusal("a row type", _ORDERS, "DROP TYPE orders;", "plan_refused", "is the row type of a table"),
+    Refusal("an array type", "CREATE TYPE m AS ENUM ('a')", "DROP TYPE _m;", "plan_refused", "neither an enum"),
+    Refusal("index of a key", _ORDERS, "DROP INDEX orders_pkey CASCADE;", "plan_refused", "belongs to a constraint"),
+    Refusal(
+        "partitioned table",
+        "CREATE TABLE p (id int) PARTITION BY RANGE (id)",
+        "DROP TABLE p;",
+        "plan_refused",
+        "ordinary table",
+    ),
+    Refusal(
+        "partition",
+        "CREATE TABLE p (id int) PARTITION BY LIST (id); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1)",
+        "DROP TABLE p1;",
+        "plan_refused",
+        "partitions, which is not covered yet",
+    ),
+    Refusal(
+        "index of a partitioned table",
+        "CREATE TABLE p (id int) PARTITION BY RANGE (id); CREATE INDEX i ON p (id)",
+        "DROP INDEX i;",
+        "plan_refused",
+        "ordinary table",
+    ),
+    Refusal(
+        "parent",
+        "CREATE TABLE p (); CREATE TABLE c () INHERITS (p)",
+        "DROP TABLE p CASCADE;",
+        "plan_refused",
+        "parents",
+    ),
+    Refusal("child", "CREATE TABLE p (); CREATE TABLE c () INHERITS (p)", "DROP TABLE c;", "plan_refused", "parents"),
+    Refusal(
+        "column of a parent",
+        "CREATE TABLE p (id int PRIMARY KEY, n int); CREATE TABLE c () INHERITS (p)",
+        "ALTER TABLE p DROP COLUMN n;",
+        "plan_refused",
+        "parents",
+    ),
+    Refusal(
+        "typed table", "CREATE TYPE pair AS (a int); CREATE TABLE t OF pair", "DROP TABLE t;", "plan_refused", "typed"
+    ),
+    Refusal(
+        "foreign table",
+        "",
+        "DROP TABLE f;",
+        "plan_refused",
+        "public.f is a foreign table",
+        admin="CREATE FOREIGN DATA WRAPPER nowhere; CREATE SERVER s FOREIGN DATA WRAPPER nowhere;"
+        "CREATE FOREIGN TABLE f (id int) SERVER s",
+    ),
+    Refusal(
+        "member of an extension",
+        _ORDERS,
+        "DROP TABLE orders;",
+        "plan_refused",
+        "belongs to an extension",
+        admin="ALTER EXTENSION plpgsql ADD TABLE orders",
+    ),
+    Refusal(
+        "column without a key",
+        "CREATE TABLE t (a int, b int)",
+        "ALTER TABLE t DROP a;",
+        "plan_refused",
+        "no primary key",
+    ),
+    Refusal(
+        "column without a key that stays",
+        "CREATE TABLE t (a int PRIMARY KEY, b int UNIQUE, c int NOT NULL UNIQUE DEFERRABLE, d int NOT NULL);"
+        "CREATE UNIQUE INDEX few ON t (d) WHERE d > 0; CREATE UNIQUE INDEX expr ON t ((d + 1))",
+        "ALTER TABLE t DROP a;",
+        "plan_refused",
+        "add a key first",
+    ),
+    Refusal(
+        "column of a serial",
+        "CREATE TABLE t (a int PRIMARY KEY, n serial)",
+        "ALTER TABLE t DROP n;",
+        "impact_not_accepted",
+        "t_n_seq",
+    ),
+    Refusal(
+        "identity column",
+        "CREATE TABLE t (a int PRIMARY KEY, n int GENERATED ALWAYS AS IDENTITY)",
+        "ALTER TABLE t DROP n;",
+        "impact_not_accepted",
+        "t_n_seq",
+    ),
+    Refusal("system column", _ORDERS, "ALTER TABLE orders DROP COLUMN ctid;", "nothing_to_roll_back", "orders.ctid"),
+    # -- what is nobody's to drop
+    Refusal("the registry", "", "DROP TABLE migration_rollbacks CASCADE;", "plan_refused", "to Stepback"),
+    Refusal("a column of the registry", "", "ALTER TABLE migration_rollbacks DROP run;", "plan_refused", "to Stepback"),
+    Refusal("an index of the registry", "", "DROP INDEX migration_rollbacks_name_idx;", "plan_refused", "to Stepback"),
+    Refusal("the monitor", "", "DROP TABLE rollback_status_monitor;", "plan_refused", "is a view"),
+    Refusal("the fence", "", "DROP TABLE emergency_backup.fence;", "plan_refused", "to Stepback"),
+    Refusal("the list", "", "DROP TABLE emergency_backup.preserved_objects;", "plan_refused", "to Stepback"),
+    Refusal(
+        "an index of the list",
+        "",
+        "DROP INDEX emergency_backup.preserved_objects_open_idx;",
+        "plan_refused",
+        "Stepback",
+    ),
+    Refusal("a catalog", "", "DROP TABLE pg_catalog.pg_class;", "plan_refused", "to the server"),
+    Refusal(
+        "a column of a catalog", "", "ALTER TABLE pg_catalog.pg_class DROP relname;", "plan_refused", "to the server"
+    ),
+    Refusal("a type of the server", "", "DROP TYPE pg_catalog.int4;", "plan_refused", "neither an enum"),
+    Refusal(
+        "the standard's schema", "", "DROP TABLE information_schema.sql_features;", "plan_refused", "to the server"
+    ),
+    # -- rights
+    Refusal(
+        "somebody else's table",
+        "",
+        "DROP TABLE theirs;",
+        "not_possible",
+        "GRANT postgres TO stepback_worker",
+        admin="CREATE TABLE theirs (id int)",
+    ),
+    Refusal(
+        "somebody else's type",
+        "",
+        "DROP TYPE theirs;",
+        "not_possible",
+        "type public.theirs",
+        admin="CREATE TYPE theirs AS ENUM ('a')",
+    ),
+    Refusal(
+        "foreign key on somebody else's table",
+        "",
+        "DROP TABLE orders;",
+        "not_possible",
+        "table public.theirs",
+        admin="CREATE TABLE theirs (id int PRIMARY KEY); CREATE TABLE orders (t int REFERENCES theirs);"
+        "ALTER TABLE orders OWNER TO goodbuy_app",
+    ),
+    # -- what is not a plan
+    Refusal("no statement", _ORDERS, "", "plan_refused", "holds no statement"),
+    Refusal("comments only", _ORDERS, "-- DROP TABLE orders;\n/* nothing */", "plan_refused", "holds no statement"),
+    Refusal(
+        "no SQL", _ORDERS, "DROP TABLE orders;\nREMOVE it;", "plan_refused", "line 2: rollback.sql is not valid SQL"
+    ),
+    Refusal("an open quote", _ORDERS, "DROP TABLE orders; DROP TABLE 'x", "plan_refused", "not valid SQL"),
+    Refusal(
+        "NUL", _ORDERS, "DROP TABLE orders;\n\x00DROP TABLE x;", "plan_refused", "line 2: rollback.sql holds a NUL"
+    ),
+    Refusal("too large", _ORDERS, "DROP TABLE orders;" + " " * MAX_SCRIPT_BYTES, "plan_refused", "larger than 1 MiB"),
+    Refusal(
+        "psql",
+        _ORDERS,
+        "\\set x 1\nDROP TABLE orders;",
+        "plan_refused",
+        "line 1: rollback.sql holds a psql meta-command",
+    ),
+    Refusal("psql in the middle", _ORDERS, "DROP TABLE orders;\n\\! id\n", "plan_refused", "psql meta-command"),
+    Refusal("COMMIT in the middle", _ORDERS, "DROP TABLE orders; COMMIT; DROP TABLE x;", "plan_refused", "COMMIT"),
+    Refusal("two transactions", _ORDERS, "BEGIN; DROP TABLE orders; COMMIT; BEGIN; COMMIT;", "plan_refused", "line 1"),
+    Refusal("COMMIT AND CHAIN", _ORDERS, "BEGIN; DROP TABLE orders; COMMIT AND CHAIN;", "plan_refused", "transaction"),
+    Refusal("ROLLBACK", _ORDERS, "BEGIN; DROP TABLE orders; ROLLBACK;", "plan_refused", "transaction control"),
+    Refusal("SET ROLE", _ORDERS, "SET ROLE postgres; DROP TABLE orders;", "plan_refused", "SET would change"),
+    Refusal("search_path", _ORDERS, "SET search_path = x; DROP TABLE orders;", "plan_refused", "qualify the names"),
+    Refusal(
+        "COPY PROGRAM", _ORDERS, "COPY orders TO PROGRAM 'id'; DROP TABLE orders;", "plan_refused", "COPY moves data"
+    ),
+    Refusal(
+        "ALTER SYSTEM", _ORDERS, "ALTER SYSTEM SET fsync = off; DROP TABLE orders;", "plan_refused", "whole server"
+    ),
+    Refusal("DO", _ORDERS, "DROP TABLE orders; DO $$BEGIN DELETE FROM x; END$$;", "plan_refused", "DO is refused"),
+    Refusal(
+        "DELETE", _ORDERS, "DELETE FROM orders; DROP TABLE orders;", "plan_refused", "DELETE FROM ORDERS is refused"
+    ),
+    Refusal("SELECT", _ORDERS, "SELECT pg_reload_conf(); DROP TABLE orders;", "plan_refused", "not known to be safe"),
+    Refusal(
+        "another ALTER TABLE", _ORDERS, "ALTER TABLE orders DROP c, ADD x int;", "plan_refused", "only DROP COLUMN"
+    ),
+    Refusal(
+        "CONCURRENTLY",
+        f"{_ORDERS} CREATE INDEX i ON orders (c)",
+        "DROP INDEX CONCURRENTLY i;",
+        "plan_refused",
+        "CONCURRENTLY",
+    ),
+    Refusal("another database", _ORDERS, "DROP TABLE elsewhere.public.orders;", "plan_refused", "database in front"),
+    Refusal("nothing to remove", _ORDERS, "ANALYZE orders;", "plan_refused", "at least one DROP"),
+]
+
+
+def assert_refused(engine: Engine, run: Run, code: str, says: str = "") -> None:
+    """See that a run was refused with a code and words, that the audit log says so, and that nothing is left over."""
+    assert run.state is State.REFUSED, ended(run)
+    assert run.error is not None
+    assert run.error.code == code, ended(run)
+    assert says in run.error.message
+    last = engine.events(run)[-1]
+    assert (last.type, last.outcome) == ("run_refused", "refused")
+    assert last.detail["error"] == {"code": code, "message": run.error.message}
+    left = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'emergency\\_backup\\_r%'"
+    assert engine.query(left) == []
+    assert engine.query("SELECT FROM emergency_backup.preserved_objects") == []
+
+
+@pytest.mark.parametrize("case", REFUSALS, ids=lambda case: case.name)
+def test_plan_is_refused_and_nothing_is_touched(engine: Engine, case: Refusal) -> None:
+    """A plan that cannot be made safe ends in its code and a message that says where, and the target is as it was."""
+    engine.owner(case.given)
+    engine.admin(case.admin)
+    engine.plan(case.plan)
+    before = engine.fingerprint()
+
+    refused = engine.rollback()
+
+    assert_refused(engine, refused, case.code, case.says)
+    assert engine.registry() == []
+    assert engine.fingerprint() == before
+
+
+def test_temporary_table_is_nobodys_to_drop(engine: Engine) -> None:
+    """A name that only a temporary table of another session has is no object of the plan."""
+    engine.plan("DROP TABLE passing;")
+    with engine.connect("goodbuy_app") as other:
+        other.execute("CREATE TEMP TABLE passing (id int)")
+        schema = other.execute("SELECT pg_my_temp_schema()::regnamespace::text AS name").fetchone()
+        assert schema is not None
+
+        unqualified = engine.rollback()
+        engine.plan(f"DROP TABLE {schema['name']}.passing;")
+        qualified = engine.rollback()
+
+        assert other.execute("SELECT count(*) AS n FROM passing").fetchone() == {"n": 0}
+    assert_refused(engine, unqualified, "nothing_to_roll_back", "table passing")
+    assert_refused(engine, qualified, "plan_refused", "is temporary")
+
+
+def test_quarantine_of_an_earlier_run_is_nobodys_to_drop(engine: Engine) -> None:
+    """What a run preserved cannot be named by another plan."""
+    engine.owner(_ORDERS)
+    engine.plan("DROP TABLE orders;")
+    (kept,) = engine.kept(completed(engine.rollback()))
+    engine.plan(f"DROP TABLE {kept.inside} CASCADE;", migration="second")
+
+    refused = engine.rollback("second")
+
+    assert ended(refused).startswith("refused: plan_refused: ")
+    assert "belongs to the server or to Stepback" in ended(refused)
+    assert len(engine.query(f"SELECT FROM {kept.inside}")) == 1
+
+
+# -- where the plan comes from
+
+
+def test_unknown_migration(engine: Engine) -> None:
+    """A name without folder and row is unknown."""
+    assert_refused(engine, engine.rollback("never_heard"), "unknown_migration", "never_heard")
+
+
+def test_unknown_target(engine: Engine) -> None:
+    """A target that this worker does not have is refused."""
+    assert_refused(engine, engine.rollback(target="elsewhere"), "unknown_target", "elsewhere")
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a/b", ".", "a\nb", "postgresql://h/d"])
+def test_name_that_cannot_be_one(engine: Engine, name: str) -> None:
+    """A path or worse never reaches the file system, even if it got past the door."""
+    assert_refused(engine, engine.rollback(name), "bad_name")
+
+
+def test_expired_command(engine: Engine) -> None:
+    """A command whose time has passed is not begun."""
+    engine.owner(_ORDERS)
+    engine.plan("DROP TABLE orders;")
+    before = engine.fingerprint()
+
+    refused = engine.rollback(not_after=datetime.now(UTC) - timedelta(seconds=1))
+
+    assert_refused(engine, refused, "expired")
+    assert engine.registry() == []
+    assert engine.fingerprint() == before
+
+
+@pytest.mark.parametrize("file", ["rollback.sql", "plan.toml", "verify.sql"])
+def test_plan_changed_since_it_was_registered(engine: Engine, file: str) -> None:
+    """Any pinned file that changed after registration stops the plan."""
+    engine.owner(_ORDERS)
+    engine.plan("DROP TABLE orders;", verify="SELECT true;", accepts=["table column public.x.y"])
+    completed(engine.rollback())
+    completed(engine.recover(1))
+    before = engine.fingerprint()
+
+    path = engine.plans / "m" / file
+    path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    refused = engine.rollback()
+
+    assert ended(refused).startswith("refused: plan_changed: ")
+    assert engine.registry() == ["recovered"]
+    assert engine.fingerprint() == before
+
+
+def test_plan_other_than_the_one_pinned_at_submit(engine: Engine) -> None:
+    """A plan that is not the one that was asked for is refused, folder or bare row."""
+    engine.owner(_ORDERS)
+    engine.plan("DROP TABLE orders;")
+    engine.row("DROP TABLE orders;", migration="bare")
+
+    assert_refused(engine, engine.rollback(plan_sha256="0" * 64), "plan_changed")
+    assert_refused(engine, engine.rollback("bare", plan_sha256="0" * 64), "plan_changed")
+
+
+def test_plan_registered_from_a_folder_that_is_not_here(engine: Engine) -> None:
+    """A row that pins a folder is no bare plan, even where the folder is missing."""
+    engine.owner(_ORDERS)
+    engine.admin(
+        "INSERT INTO migration_rollbacks (migration_name, rollback_sql, plan_sha256)"
+        " VALUES ('m', 'DROP TABLE orders', 'x')"
+    )
+
+    assert_refused(engine, engine.rollback(), "plan_changed", "a folder that this host does not have")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "says"),
+    [
+        ("plan.toml", b"accepts = [", "not valid TOML"),
+        ("plan.toml", b"unknown = 1", "unknown"),
+        ("plan.toml", b"accepts = 'orders'", "accepts"),
+        ("plan.toml", b"\xff", "not UTF-8"),
+        ("rollback.sql", b"DROP TABLE orders; -- \xff", "not UTF-8"),
+        ("verify.sql", b"", "holds no statement"),
+        ("verify.sql", b"SELECT true; SELEC", "not valid SQL"),
+        ("verify.sql", b"SELECT true;\nCOMMIT;", "line 2: verify.sql"),
+        ("verify.sql", b"UPDATE orders SET c = 2", "a gate is a SELECT"),
+        ("verify.sql", b"DO $$BEGIN COMMIT; END$$", "a gate is a SELECT"),
+        ("verify.sql", b"CALL p()", "a gate is a SELECT"),
+        ("verify.sql", b"SET ROLE postgres", "a gate is a SELECT"),
+    ],
+)
+def test_file_of_a_plan_that_cannot_be_used(engine: Engine, file: str, text: bytes, says: str) -> None:
+    """A broken file is found before anything is touched, gates included."""
+    engine.owner(_ORDERS)
+    engine.plan("DROP TABLE orders;")
+    (engine.plans / "m" / file).write_bytes(text)
+    before = engine.fingerprint()
+
+    refused = engine.rollback()
+
+    assert_refused(engine, refused, "plan_refused", says)
+    assert engine.fingerprint() == before
+
+
+# -- bare rows, and who wrote them
+
+_LET_IN = (
+    "GRANT INSERT, SELECT, UPDATE ON migration_rollbacks TO stepback_app;"
+    "GRANT USAGE ON migration_rollbacks_id_seq TO stepback_app"
+)
+
+
+def test_bare_row_of_the_owner_is_a_plan(engine: Engine) -> None:
+    """The document's INSERT alone is a plan, if its writer may drop what it names."""
+    engine.owner(_ORDERS)
+    engine.row("DROP TABLE IF EXISTS orders CASCADE;")
+
+    completed(engine.rollback())
+
+    assert engine.registry() == ["completed"]
+
+
+@pytest.mark.parametrize(
+    "plan", ["DROP TABLE orders;", "DROP INDEX by_c;", "ALTER TABLE orders DROP c;", "DROP TYPE mood;"]
+)
+def test_bare_row_of_a_role_without_rights(engine: Engine, plan: str) -> None:
+    """Who may write a row may not thereby have dropped what is another's."""
+    engine.owner(f"{_ORDERS} CREATE INDEX by_c ON orders (c); CREATE TYPE mood AS ENUM ('a')")
+    engine.admin(_LET_IN)
+    engine.row(plan, role="stepback_app")
+    before = engine.fingerprint()
+
+    refused = engine.rollback()
+
+    assert_refused(engine, refused, "not_allowed", "role stepback_app, who wrote this plan, may not drop")
+    assert engine.registry() == ["pending"]
+    assert engine.fingerprint() == before
+
+
+def test_writer_cannot_pass_for_another(engine: Engine) -> None:
+    """What a writer puts into recorded_by is replaced by who the database knows it is."""
+    engine.owner(_ORDERS)
+    engine.admin(_LET_IN)
+    engine.row("DROP TABLE orders;", role="stepback_app", recorded_by="goodbuy_app")
+
+    assert_refused(engine, engine.rollback(), "not_allowed", "stepback_app")
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["rollback_sql = 'DROP TABLE orders;'", "rollback_sql = 'DROP TABLE orders;', recorded_by = 'goodbuy_app'"],
+)
+def test_whoever_changes_a_row_answers_for_it(engine: Engine, change: str) -> None:
+    """A plan belongs to the role that wrote its text last."""
+    engine.owner(_ORDERS)
+    engine.admin(_LET_IN)
+    engine.row("DROP TABLE IF EXISTS nothing;")
+    engine.run_sql("stepback_app", f"UPDATE migration_rollbacks SET {change}")
+
+    assert_refused(engine, engine.rollback(), "not_allowed", "stepback_app")
+
+
+def test_recorded_writer_cannot_be_changed_alone(engine: Engine) -> None:
+    """Setting recorded_by later, without the text, changes nothing."""
+    engine.owner(_ORDERS)
+    engine.admin(_LET_IN)
+    engine.row("DROP TABLE orders;", role="stepback_app")
+    engine.run_sql("stepback_app", "UPDATE migration_rollbacks SET recorded_by = 'goodbuy_app'")
+
+    assert_refused(engine, engine.rollback(), "not_allowed", "stepback_app")
+
+
+def test_bare_row_of_a_role_that_is_gone(engine: Engine) -> None:
+    """A writer that does not exist any more can drop nothing."""
+    engine.owner(_ORDERS)
+    engine.row("DROP TABLE orders;")
+    engine.admin(
+        "ALTER TABLE migration_rollbacks DISABLE TRIGGER ALL; UPDATE migration_rollbacks SET recorded_by = 'left_us';"
+        "ALTER TABLE migration_rollbacks ENABLE ALWAYS TRIGGER migration_rollbacks_record_writer"
+    )
+
+    assert_refused(engine, engine.rollback(), "not_allowed", "left_us does not exist any more")
+
+
+def test_bare_row_written_before_stepback_came(
+    postgres: Postgres, ledger_engine: sqlalchemy.Engine, empty_target_database: str, tmp_path: Path
+) -> None:
+    """Nobody knows who wrote a row of the document's own registry: it is kept, and refused until written again."""
+    engine = Engine(postgres, ledger_engine, empty_target_database, tmp_path)
+    engine.owner(
+        f"{_ORDERS} CREATE TABLE migration_rollbacks (id SERIAL PRIMARY KEY, migration_name VARCHAR(255) NOT NULL,"
+        " applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP, rollback_sql TEXT NOT NULL, rollback_applied_at TIMESTAMP,"
+        " rollback_status VARCHAR(50) DEFAULT 'pending', rollback_notes TEXT,"
+        " created_by VARCHAR(100) DEFAULT current_user)"
+    )
+    engine.row("DROP TABLE orders;")
+    engine.install()
+
+    refused = engine.rollback()
+    engine.row("DROP TABLE orders;")
+    rolled_back = engine.rollback()
+    engine.close()
+
+    assert ended(refused).startswith("refused: not_allowed: ")
+    assert "before Stepback was installed" in ended(refused)
+    completed(rolled_back)
+
+
+def test_newest_row_that_is_not_completed_is_meant(engine: Engine) -> None:
+    """Of several rows for one name the newest that is not completed is the plan."""
+    engine.owner(f"{_ORDERS} CREATE TABLE users (id int); CREATE TABLE shops (id int)")
+    engine.row("DROP TABLE shops;")
+    engine.row("DROP TABLE orders;")
+    engine.row("DROP TABLE users;")
+    engine.admin(
+        "UPDATE migration_rollbacks SET rollback_status = 'completed' WHERE rollback_sql = 'DROP TABLE users;'"
+    )
+
+    completed(engine.rollback())
+
+    assert engine.registry() == ["pending", "completed", "completed"]
+    assert engine.query("SELECT to_regclass('orders') AS orders, to_regclass('users')::text AS users") == [
+        {"orders": None, "users": "users"}
+    ]
