@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import errors as pg
+from structlog.testing import capture_logs
 
 from ledger.model import Kind
 from tests.faults.effects import one_effect
@@ -153,8 +154,10 @@ def test_fence_stops_who_had_the_lease_checked(
 
     monkeypatch.setattr(fence, "stand_behind", held_up)
     command = engine.command()
-    done = completed(engine.carry_out(command))
+    with capture_logs() as lines:
+        done = completed(engine.carry_out(command))
 
-    assert done.attempt == 2
+    attempts = {line["attempt"]: line["code"] for line in lines if line["event"] == "command_attempted"}
+    assert attempts == {1: "fenced", 2: None}
     assert one_effect(engine, done) == 2
     assert engine.registry() == ["completed"]

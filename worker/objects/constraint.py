@@ -12,7 +12,7 @@ SELECT con.conname AS name, con.contype::text AS type, con.convalidated AS valid
        pg_get_constraintdef(con.oid) AS definition, n.nspname AS schema, c.relname AS table,
        con.conrelid::bigint AS relation, nullif(con.confrelid, 0)::bigint AS referenced,
        nullif(con.conindid, 0)::bigint AS index, i.relname AS index_name, i.reloptions AS options,
-       (SELECT array_agg(oid::bigint) FROM pg_trigger WHERE tgconstraint = con.oid) AS triggers,
+       'p' IN (c.relkind, (SELECT relkind FROM pg_class WHERE oid = con.confrelid)) AS partitioned,
        x.indisclustered AS clustered, x.indisreplident AS replica_identity
   FROM pg_constraint AS con
   JOIN pg_class AS c ON c.oid = con.conrelid
@@ -23,19 +23,36 @@ SELECT con.conname AS name, con.contype::text AS type, con.convalidated AS valid
 """
 
 
+#: A foreign key has triggers; one from or to a partitioned table has a constraint of its own on every partition.
+_PARTS = """
+WITH RECURSIVE parts AS (
+    SELECT %(constraint)s::oid AS oid
+    UNION
+    SELECT con.oid FROM parts JOIN pg_constraint AS con ON con.conparentid = parts.oid
+)
+SELECT 'pg_constraint' AS catalog, oid::bigint FROM parts
+UNION ALL
+SELECT 'pg_trigger', t.oid FROM parts JOIN pg_trigger AS t ON t.tgconstraint = parts.oid
+"""
+
+#: First server version on which a foreign key from or to a partitioned table can be NOT VALID and then validated whole.
+NOT_VALID_ON_PARTITIONED = 180000
+
+
 def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
     """Say how a constraint is kept: dropped by name, added again from its definition."""
     found = session.row(_CONSTRAINT, (item.address.objid,))
     assert found is not None  # noqa: S101 - the impact was computed in this transaction
     table, name = quoted(found["schema"], found["table"]), quoted(found["name"])
-    permits = {item.address: GONE} | {Address("pg_trigger", oid): GONE for oid in found["triggers"] or ()}
+    parts = session.rows(_PARTS, {"constraint": item.address.objid})
+    permits = {Address(part["catalog"], part["oid"]): GONE for part in parts}
     locks = {found["relation"]}
     add = f"ALTER TABLE {table} ADD CONSTRAINT {name} {found['definition']}"
     finish: tuple[str, ...] = ()
     if found["type"] == "f":
         locks.add(found["referenced"])
         # A scan of a large table under the lock would make blocking grow with the data.
-        if found["validated"]:
+        if found["validated"] and (session.server_version >= NOT_VALID_ON_PARTITIONED or not found["partitioned"]):
             add += " NOT VALID"
             finish = (f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}",)
     elif found["index_name"] is not None:

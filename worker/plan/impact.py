@@ -298,6 +298,7 @@ SELECT d.classid::regclass::text AS catalog, d.objid::bigint, d.objsubid AS subi
        d.by_classid::regclass::text AS by_catalog, d.by_objid::bigint, d.by_subid,
        told.type AS kind, told.identity AS name, told.schema AS schema,
        c.relkind::text AS relkind, con.contype::text AS contype, con.confrelid::bigint AS confrelid,
+       con.conparentid <> 0 AS inherited,
        coalesce(t.tgisinternal, false) AS internal, a.adnum,
        home.oid::bigint AS home, home.relnamespace::regnamespace::text AS home_schema,
        EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x')) AS of_constraint
@@ -374,7 +375,8 @@ def _action(row: Row, closure: _Closure) -> Action | None:  # noqa: PLR0911 - on
     if catalog in _TEXT_ONLY:
         return Action.DEFINED
     if catalog == "pg_constraint" and row["contype"] == "f":
-        return Action.CARRIED if inside and row["confrelid"] in closure.moved else Action.DEFINED
+        both = inside and row["confrelid"] in closure.moved
+        return Action.CARRIED if both or row["inherited"] else Action.DEFINED
     if catalog == "pg_attrdef":
         return Action.CARRIED if inside or Address("pg_class", home, row["adnum"]) in closure.items else Action.DEFINED
     if inside or (row["deptype"] == "i" and row["relkind"] != "S"):
