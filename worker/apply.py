@@ -14,7 +14,7 @@ from worker.commands import Procedure
 from worker.fence import Done, Holder
 from worker.proof import Witness, prove
 from worker.target import Session
-from worker.work import Lock, Work
+from worker.work import Change, Lock, Work
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,6 @@ class Apply:
         """
         session = self.session
         witness = Witness(self.witness)
-        witness.rehearse(session)
-        gates.closing(session, ())
         try:
             session.begin()
             fence.stand_behind(session, self.holder)
@@ -58,12 +56,18 @@ class Apply:
             witness.note_counters(session)
             seen = stamp.take(session, expected.items, expected.locks)
             work = self._look_again(expected)
+            steps = [self._timed(change.step, partial(self._run, change)) for change in work.groundwork]
+            self.procedure.record(session, work)
+            self.at("recorded")
+            # Creating a schema makes the server forget its plans, so everything is rehearsed after that.
+            witness.rehearse(session)
+            gates.closing(session, ())
+            stamp.take(session, work.items, work.locks)
             first_lock = time.monotonic()
-            self._lock(expected.locks)
+            self._lock(work.locks)
             self.at("locked")
-            if stamp.take(session, expected.items, expected.locks) != seen:
-                work = self._look_again(expected)
-            self._do(work, witness, first_lock)
+            self._still(expected, seen)
+            self._do(work, witness, steps, first_lock)
             session.commit()
         except OutcomeUnknown:
             raise
@@ -89,6 +93,11 @@ class Apply:
             if row["relation"] != names[row["name"]]:
                 raise ImpactChanged(f"{row['name']} is not the table any more that preflight looked at; ask again")
 
+    def _still(self, expected: Work, seen: str) -> None:
+        """See under the locks that the catalog says what it said before; if not, everything is tried again."""
+        if stamp.take(self.session, expected.items, expected.locks) != seen:
+            raise LockNotAvailable("what is to be locked was changed by somebody while it was waited for")
+
     def _look_again(self, expected: Work) -> Work:
         """Compute it anew in this transaction, and see that it is still what preflight found."""
         try:
@@ -99,11 +108,11 @@ class Apply:
             raise ImpactChanged("what the plan reaches is not what preflight found; look at it and ask again")
         return work
 
-    def _do(self, work: Work, witness: Witness, first_lock: float) -> None:
+    def _do(self, work: Work, witness: Witness, steps: list[dict[str, Any]], first_lock: float) -> None:
         session = self.session
-        steps = [self._timed(change.step, partial(self._change, change.statements)) for change in work.changes]
-        self.procedure.record(session, work)
-        self.at("recorded")
+        for change in work.changes:
+            steps.append(self._timed(change.step, partial(self._run, change)))
+            self.at("changed")
         steps.append(self._timed("hold gates", lambda: gates.verify(session, work.gates)))
         steps.append(self._timed("check closing", lambda: gates.closing(session, work.quarantine)))
         self.at("gates_held")
@@ -114,10 +123,9 @@ class Apply:
         fence.mark(session, self.holder, Done(self.kind, self.migration, work, tuple(steps), blocked_seconds))
         self.at("marked")
 
-    def _change(self, statements: tuple[str, ...]) -> None:
-        for statement in statements:
+    def _run(self, change: Change) -> None:
+        for statement in change.statements:
             self.session.execute(statement)
-        self.at("changed")
 
     def _timed(self, step: str, act: Callable[[], Any]) -> dict[str, Any]:
         began = time.monotonic()

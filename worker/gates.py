@@ -42,22 +42,17 @@ def verify(session: Session, gates: Sequence[Gate]) -> None:
         GateFailed: Names the gate by its line.
     """
     for gate in gates:
-        with session.looking():
-            _hold(session, gate)
-
-
-def _hold(session: Session, gate: Gate) -> None:
-    line = gate.line
-    try:
-        found = session.tuples(gate.text)
-    except (StatementFailed, NotPossible) as error:
-        raise GateFailed(f"verify.sql line {line}: {error.message}") from error
-    if len(found) != 1 or len(found[0]) != 1:
-        raise GateFailed(f"verify.sql line {line}: expected one row with one column, got {len(found)} row(s)")
-    (value,) = found[0]
-    if value is not True:
-        told = "NULL" if value is None else "false" if value is False else "no boolean"
-        raise GateFailed(f"verify.sql line {line}: expected true, got {told}")
+        where = f"verify.sql line {gate.line}"
+        try:
+            found = session.look(gate.text)
+        except (StatementFailed, NotPossible) as error:
+            raise GateFailed(f"{where}: {error.message}") from error
+        if len(found) != 1 or len(found[0]) != 1:
+            raise GateFailed(f"{where}: expected one row with one column, got {len(found)} row(s)")
+        (value,) = found[0]
+        if value is not True:
+            told = "NULL" if value is None else "false" if value is False else "no boolean"
+            raise GateFailed(f"{where}: expected true, got {told}")
 
 
 _ESCAPING = """

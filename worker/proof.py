@@ -15,7 +15,7 @@ from typing import Any
 
 from ledger.errors import WouldLoseData
 from worker.objects.keeping import GONE, Address, Permits
-from worker.target import Row, Session
+from worker.target import Row, Session, array
 
 #: How a row of each catalog is identified, and which object it belongs to: columns for the key, and the
 #: catalog, objid and subid columns of the object. An own change in a catalog that is not here is refused.
@@ -246,7 +246,7 @@ def _by_catalog(rows: Iterable[Row]) -> dict[str, list[Row]]:
 def _visible(session: Session, versions: Mapping[str, Sequence[Row]]) -> set[tuple[str, str, str]]:
     """Return which of some row versions a session sees, by catalog."""
     ctids = {catalog: [row["ctid"] for row in rows] for catalog, rows in versions.items()}
-    told_apart = {name: ctids.get(name, []) for name in (*_CATALOGS, *_ABOUT)}
+    told_apart = {name: array(ctids.get(name, ())) for name in (*_CATALOGS, *_ABOUT)}
     seen = {_version(row) for row in session.rows(_VISIBLE, told_apart)}
     for name in ctids.keys() - told_apart.keys():
         # No statement of ours should touch it: looked at only if something there is marked at all.
@@ -259,7 +259,7 @@ def _visible(session: Session, versions: Mapping[str, Sequence[Row]]) -> set[tup
 
 def _now(apply: Session, gone: Mapping[str, Sequence[Row]]) -> dict[tuple[Any, ...], Row]:
     """Return the current rows, by catalog and key."""
-    wanted = {name: [int(row["was"][key[0]]) for row in gone.get(name, ())] for name, (key, _) in _CATALOGS.items()}
+    wanted = {name: array(row["was"][key[0]] for row in gone.get(name, ())) for name, (key, _) in _CATALOGS.items()}
     return {
         (row["catalog"], *(row["is_now"][column] for column in _CATALOGS[row["catalog"]][0])): row["is_now"]
         for row in apply.rows(_NOW, wanted)

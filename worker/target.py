@@ -5,7 +5,7 @@ Nobody else in the worker catches the driver's errors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +40,8 @@ _SESSION: Mapping[str, str] = {
     "IntervalStyle": "postgres",
     "bytea_output": "hex",
     "extra_float_digits": "1",
+    # Plans are taken apart by a parser that reads strings so; the server must read the same.
+    "standard_conforming_strings": "on",
     "row_security": "off",
     "synchronous_commit": "on",
     "client_connection_check_interval": "1000",
@@ -107,18 +109,34 @@ class Session:
             statement: Without parameters it goes to the server as it is: `%` and `:x` mean nothing.
             parameters: Values only.
         """
-        with translated():
-            return self._connection.execute(_text(statement, parameters), parameters, prepare=False).rowcount
+        with self._unprepared():
+            return self._connection.execute(_text(statement, parameters), parameters).rowcount
 
     def rows(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[Row]:
         """Run a query and return its rows as dicts."""
         with translated():
             return self._connection.execute(_text(query, parameters), parameters, prepare=True).fetchall()
 
-    def tuples(self, query: str) -> list[tuple[Any, ...]]:
-        """Run somebody else's query, whose columns may have no names or one name, and return its rows."""
-        with translated(), self._connection.cursor(row_factory=tuple_row) as cursor:
-            return cursor.execute(query.encode(), prepare=False).fetchall()
+    def look(self, query: str) -> list[tuple[Any, ...]]:
+        """Run somebody else's query, read-only and without a trace, and return its rows; inside a transaction.
+
+        Names in it are resolved with `schemas`. Read-only cannot be taken back in a transaction, but a savepoint takes
+        it along. All in one message to the server, since it may run under locks. After an error the transaction is
+        over.
+
+        Args:
+            query: One statement, as the parser cut it out.
+        """
+        path = ", ".join(sql.Identifier(schema).as_string() for schema in self.schemas) or "''"
+        whole = (
+            f"SAVEPOINT stepback_look; SET LOCAL transaction_read_only = on; SET LOCAL search_path = {path};"
+            f" {query}\n; ROLLBACK TO SAVEPOINT stepback_look; RELEASE SAVEPOINT stepback_look"
+        )
+        with self._unprepared(), self._connection.cursor(row_factory=tuple_row) as cursor:
+            cursor.execute(whole.encode())
+            for _ in range(3):
+                cursor.nextset()
+            return cursor.fetchall()
 
     def row(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Row | None:
         """Run a query and return its first row, or None."""
@@ -133,6 +151,16 @@ class Session:
     def begin(self, *, read_only: bool = False) -> None:
         """Open a transaction."""
         self.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED READ {'ONLY' if read_only else 'WRITE'}")
+
+    @contextmanager
+    def _unprepared(self) -> Iterator[None]:
+        """Keep what was prepared: while it may prepare, the driver forgets it all at an ALTER, DROP or ROLLBACK TO."""
+        self._connection.prepare_threshold = None
+        try:
+            with translated():
+                yield
+        finally:
+            self._connection.prepare_threshold = 5
 
     def commit(self) -> None:
         """Commit.
@@ -184,16 +212,6 @@ class Session:
             yield
         finally:
             self.execute("ROLLBACK TO SAVEPOINT stepback_look; RELEASE SAVEPOINT stepback_look")
-
-    @contextmanager
-    def looking(self) -> Iterator[None]:
-        """Run the block read-only, with the search_path that names in plans are resolved with; leaves no trace.
-
-        Read-only cannot be taken back in a transaction, but a savepoint takes it along.
-        """
-        path = ", ".join(sql.Identifier(schema).as_string() for schema in self.schemas) or "''"
-        with self.taken_back(f"SET LOCAL transaction_read_only = on; SET LOCAL search_path = {path}"):
-            yield
 
     def limit(self, *, lock_timeout_ms: int, statement_timeout_ms: int) -> None:
         """Bound every later statement of this session."""
@@ -287,6 +305,15 @@ def _prepare(connection: psycopg.Connection[Row]) -> Session:
     settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
     connection.execute(f"SELECT {settings}, set_config('search_path', 'pg_catalog, pg_temp', false)")
     return Session(connection, path["schemas"])
+
+
+def array(values: Iterable[object]) -> str:
+    """Return an array as a parameter whose type does not depend on its values, so that one prepared query serves all.
+
+    Args:
+        values: Numbers, or text without quotes and backslashes.
+    """
+    return "{" + ",".join(f'"{value}"' for value in values) + "}"
 
 
 def _text(statement: str, parameters: object) -> Any:  # noqa: ANN401 - str or bytes, as the driver wants a literal

@@ -56,9 +56,12 @@ class Work:
     #: None where the command has no plan of its own.
     plan_sha256: str | None
     locks: tuple[Lock, ...]
+    #: Done under the locks, in order.
     changes: tuple[Change, ...]
     #: Catalog rows that the changes explain to the proof.
     permits: Permits
+    #: Done in the same transaction before the locks: touches nothing of the application's.
+    groundwork: tuple[Change, ...] = ()
     #: Tables of the application whose rows are written.
     writes: frozenset[int] = frozenset()
     gates: tuple[Gate, ...] = ()

@@ -54,8 +54,8 @@ class Rollback:
             impact_sha256=impact.sha256,
             plan_sha256=plan.sha256,
             locks=tuple(Lock(oid, name) for oid, name in sorted(self._lock_names.items())),
+            groundwork=tuple(Change(f"create {name}", (f"CREATE SCHEMA {quoted(name)}",)) for name in quarantine.names),
             changes=(
-                *(Change(f"create {name}", (f"CREATE SCHEMA {quoted(name)}",)) for name in quarantine.names),
                 *(Change(_verb(keeping), keeping.remove) for keeping in self._keepings),
                 *views,
             ),
