@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from ledger.canonical import canonical, sha256
 from ledger.errors import ImpactNotAccepted, NothingToRollBack, PlanRefused
 from worker.objects.keeping import Action, Address, Item
-from worker.plan.parse import Analyze, Drop, DropColumns, QualifiedName, Script, Statement
+from worker.plan.names import relation, resolve, table_exists
+from worker.plan.parse import Script
+from worker.plan.statements import Analyze, Named, Removal
 from worker.target import Row, Session
 
 #: Schemas whose objects no plan may touch.
@@ -98,7 +100,7 @@ def compute(session: Session, script: Script, accepts: Sequence[str] = ()) -> Im
         for statement in script.statements
         if isinstance(statement, Analyze)
         for name in statement.tables
-        if (oid := _relation(session, name)) is not None and oid not in moved
+        if (oid := relation(session, name)) is not None and oid not in moved
     )
     return Impact(_sized(session, closure), tuple(absent), tuple(dict.fromkeys(analyze)))
 
@@ -111,85 +113,36 @@ def _roots(session: Session, script: Script) -> tuple[list[_Root], list[str]]:
     absent: list[str] = []
     missing: list[PlanRefused] = []
     for statement in script.statements:
-        for name, found, missing_ok in _named(session, statement):
-            if found is not None:
-                roots.append(found)
+        if not isinstance(statement, Removal):
+            continue
+        for named in statement.named:
+            address = resolve(session, named)
+            if address is not None:
+                roots.append(_root(session, named, address, statement.line))
                 continue
-            absent.append(name)
-            if not missing_ok:
-                missing.append(PlanRefused(f"{name} does not exist; write IF EXISTS if it may be", line=statement.line))
+            absent.append(str(named))
+            may_be = named.missing_ok
+            if named.part is not None and not table_exists(session, named):
+                may_be = named.table_missing_ok
+            if not may_be:
+                told = f"{named} does not exist; write IF EXISTS if it may be"
+                missing.append(PlanRefused(told, line=statement.line))
     if roots and missing:
         raise missing[0]
     return roots, absent
 
 
-def _named(session: Session, statement: Statement) -> Iterable[tuple[str, _Root | None, bool]]:
-    match statement:
-        case Drop():
-            for name in statement.names:
-                origin = _Origin(statement.cascade, statement.line)
-                resolve = _type if statement.what == "type" else _relation
-                catalog = "pg_type" if statement.what == "type" else "pg_class"
-                oid = resolve(session, name)
-                root = None if oid is None else _Root(_item(session, Address(catalog, oid), statement), origin)
-                if root is not None and root.item.kind not in _DROPS[statement.what]:
-                    raise PlanRefused(f"{root.item.name} is a {root.item.kind}", line=statement.line)
-                yield f"{statement.what} {'.'.join(name)}", root, statement.missing_ok
-        case DropColumns():
-            yield from _named_columns(session, statement)
-        case Analyze():
-            return
+def _root(session: Session, named: Named, address: Address, line: int) -> _Root:
+    item = _item(session, address, line)
+    if item.kind not in _FITTING[named.kind]:
+        raise PlanRefused(f"{item.name} is a {item.kind}", line=line)
+    return _Root(item, _Origin(named.cascade, line))
 
 
-_DROPS = {"table": {"table"}, "index": {"index"}, "type": {"type", "composite type"}}
+_FITTING = {"table": {"table"}, "index": {"index"}, "type": {"type", "composite type"}, "column": {"table column"}}
 
 
-def _named_columns(session: Session, statement: DropColumns) -> Iterable[tuple[str, _Root | None, bool]]:
-    table = _relation(session, statement.table)
-    for column in statement.columns:
-        number = (
-            None
-            if table is None
-            else session.value(
-                "SELECT attnum FROM pg_attribute WHERE attrelid = %s AND attname = %s AND attnum > 0"
-                " AND NOT attisdropped",
-                (table, column.name),
-            )
-        )
-        root = None
-        if table is not None and number is not None:
-            item = _item(session, Address("pg_class", table, number), statement)
-            root = _Root(item, _Origin(column.cascade, statement.line))
-        missing_ok = statement.missing_ok if table is None else column.missing_ok
-        yield f"column {'.'.join((*statement.table, column.name))}", root, missing_ok
-
-
-def _relation(session: Session, name: QualifiedName) -> int | None:
-    oid: int | None = session.value(
-        "SELECT c.oid::bigint FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
-        " WHERE c.relname = %s AND n.nspname::text = ANY (%s)"
-        " ORDER BY array_position(%s, n.nspname::text) LIMIT 1",
-        (name[-1], *_schemas(session, name)),
-    )
-    return oid
-
-
-def _type(session: Session, name: QualifiedName) -> int | None:
-    oid: int | None = session.value(
-        "SELECT t.oid::bigint FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace"
-        " WHERE t.typname = %s AND n.nspname::text = ANY (%s)"
-        " ORDER BY array_position(%s, n.nspname::text) LIMIT 1",
-        (name[-1], *_schemas(session, name)),
-    )
-    return oid
-
-
-def _schemas(session: Session, name: QualifiedName) -> tuple[list[str], list[str]]:
-    schemas = [name[0]] if len(name) > 1 else list(session.schemas)
-    return schemas, schemas
-
-
-def _item(session: Session, address: Address, statement: Drop | DropColumns) -> Item:
+def _item(session: Session, address: Address, line: int) -> Item:
     told = session.row(
         "SELECT type AS kind, identity AS name FROM pg_identify_object(%s::regclass, %s, %s)",
         (f"pg_catalog.{address.catalog}", address.objid, address.subid),
@@ -198,8 +151,8 @@ def _item(session: Session, address: Address, statement: Drop | DropColumns) -> 
     action = {"pg_type": Action.MOVED}.get(address.catalog, Action.COPIED if address.subid else Action.MOVED)
     if told["kind"] == "index":
         action = Action.DEFINED
-    relation = _home(session, address)
-    return Item(address, told["kind"], told["name"], f"line {statement.line} names it", action, relation=relation)
+    home = _home(session, address)
+    return Item(address, told["kind"], told["name"], f"line {line} names it", action, relation=home)
 
 
 def _home(session: Session, address: Address) -> int | None:

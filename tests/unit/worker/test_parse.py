@@ -7,18 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import PlanRefused
-from worker.plan.parse import MAX_SCRIPT_BYTES, Analyze, Drop, DropColumns, DroppedColumn, parse
+from worker.plan.parse import MAX_SCRIPT_BYTES, parse
+from worker.plan.statements import Analyze, Named, Removal
 
 
 def test_drop_table_with_everything() -> None:
     """IF EXISTS, a list, schemas, quotes and CASCADE are read as PostgreSQL reads them."""
     (drop,) = parse('DROP TABLE IF EXISTS a.b, "C d", E CASCADE;').statements
 
-    assert drop == Drop(
-        "table",
-        (("a", "b"), ("C d",), ("e",)),
-        missing_ok=True,
-        cascade=True,
+    assert drop == Removal(
+        tuple(Named("table", name, missing_ok=True, cascade=True) for name in (("a", "b"), ("C d",), ("e",))),
         line=1,
         text='DROP TABLE IF EXISTS a.b, "C d", E CASCADE',
     )
@@ -28,12 +26,11 @@ def test_drop_columns() -> None:
     """Each DROP COLUMN keeps its own IF EXISTS and CASCADE."""
     (alter,) = parse("ALTER TABLE IF EXISTS t DROP COLUMN IF EXISTS a, DROP b CASCADE").statements
 
-    assert isinstance(alter, DropColumns)
-    assert alter.columns == (
-        DroppedColumn("a", missing_ok=True, cascade=False),
-        DroppedColumn("b", missing_ok=False, cascade=True),
+    assert isinstance(alter, Removal)
+    assert alter.named == (
+        Named("column", ("t",), part="a", missing_ok=True, table_missing_ok=True),
+        Named("column", ("t",), part="b", table_missing_ok=True, cascade=True),
     )
-    assert alter.missing_ok
 
 
 @pytest.mark.parametrize("begin", ["BEGIN", "BEGIN TRANSACTION", "START TRANSACTION", "begin work"])
