@@ -16,6 +16,7 @@ from worker.plan.statements import Removal, Statement, read
 #: Largest script, in bytes of UTF-8.
 MAX_SCRIPT_BYTES = 1024 * 1024
 
+
 @dataclass(frozen=True)
 class Script:
     """A parsed plan."""
