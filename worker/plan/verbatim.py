@@ -1,0 +1,309 @@
+"""Statements that are run as they are written: what each changes about what, so that it can be written down before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pglast import ast
+from pglast.enums import AlterTableType as Sub
+from pglast.enums import ObjectType
+
+from ledger.errors import PlanRefused
+from worker.plan.statements import Named, QualifiedName, relation_name
+
+
+@dataclass(frozen=True)
+class Alteration:
+    """One thing that a statement changes about one object."""
+
+    #: Key of worker/objects/altered.py: "default", "name", "comment", ...
+    what: str
+    named: Named
+    #: What else must be known to change it back: the new name, which triggers.
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Performed:
+    """A statement that is run as it is written, as the plan's owner."""
+
+    alterations: tuple[Alteration, ...]
+    #: Names that exist only once it has run, each with what had another name before, or None for something new.
+    introduces: tuple[tuple[QualifiedName, Named | None], ...]
+    line: int
+    text: str
+
+
+#: How the grammar calls the kinds of object that have a name of their own.
+KINDS: Final[Mapping[ObjectType, str]] = {
+    ObjectType.OBJECT_TABLE: "table",
+    ObjectType.OBJECT_INDEX: "index",
+    ObjectType.OBJECT_VIEW: "view",
+    ObjectType.OBJECT_MATVIEW: "materialized view",
+    ObjectType.OBJECT_SEQUENCE: "sequence",
+    ObjectType.OBJECT_TYPE: "type",
+    ObjectType.OBJECT_DOMAIN: "domain",
+    ObjectType.OBJECT_SCHEMA: "schema",
+    ObjectType.OBJECT_FUNCTION: "function",
+    ObjectType.OBJECT_PROCEDURE: "procedure",
+    ObjectType.OBJECT_ROUTINE: "routine",
+    ObjectType.OBJECT_AGGREGATE: "aggregate",
+    ObjectType.OBJECT_STATISTIC_EXT: "statistics",
+}
+#: Parts of a table, which are named after it.
+PARTS: Final[Mapping[ObjectType, str]] = {
+    ObjectType.OBJECT_COLUMN: "column",
+    ObjectType.OBJECT_TABCONSTRAINT: "constraint",
+    ObjectType.OBJECT_TRIGGER: "trigger",
+    ObjectType.OBJECT_RULE: "rule",
+    ObjectType.OBJECT_POLICY: "policy",
+}
+
+
+def read(stmt: object, line: int, text: str) -> Performed | None:
+    """Read a statement that can be run as it is written; None if it is not one.
+
+    Raises:
+        PlanRefused: Something in it could not be changed back.
+    """
+    reader = _READERS.get(type(stmt))
+    if reader is None:
+        return None
+    alterations, introduces = reader(stmt, line)
+    return Performed(tuple(alterations), tuple(introduces), line, text)
+
+
+_Found = tuple[list[Alteration], list[tuple[QualifiedName, Named | None]]]
+
+
+# -- ALTER TABLE --------------------------------------------------------------
+
+#: Commands about one column.
+_COLUMN: Final[Mapping[Sub, str]] = {
+    Sub.AT_ColumnDefault: "default",
+    Sub.AT_SetNotNull: "not null",
+    Sub.AT_DropNotNull: "not null",
+    Sub.AT_SetStatistics: "column settings",
+    Sub.AT_SetOptions: "column settings",
+    Sub.AT_ResetOptions: "column settings",
+    Sub.AT_SetStorage: "column settings",
+    Sub.AT_SetCompression: "column settings",
+}
+#: Commands about the table as a whole.
+_TABLE: Final[Mapping[Sub, str]] = {
+    Sub.AT_EnableRowSecurity: "row security",
+    Sub.AT_DisableRowSecurity: "row security",
+    Sub.AT_ForceRowSecurity: "row security",
+    Sub.AT_NoForceRowSecurity: "row security",
+    Sub.AT_SetRelOptions: "storage options",
+    Sub.AT_ResetRelOptions: "storage options",
+    Sub.AT_ReplicaIdentity: "replica identity",
+    Sub.AT_ClusterOn: "cluster",
+    Sub.AT_DropCluster: "cluster",
+    Sub.AT_ChangeOwner: "owner",
+}
+#: Commands about the firing of triggers and rules.
+_FIRING: Final[Mapping[Sub, str]] = {
+    Sub.AT_EnableTrig: "trigger",
+    Sub.AT_EnableAlwaysTrig: "trigger",
+    Sub.AT_EnableReplicaTrig: "trigger",
+    Sub.AT_DisableTrig: "trigger",
+    Sub.AT_EnableRule: "rule",
+    Sub.AT_EnableAlwaysRule: "rule",
+    Sub.AT_EnableReplicaRule: "rule",
+    Sub.AT_DisableRule: "rule",
+}
+_ADDED: Final = frozenset({Sub.AT_AddColumn, Sub.AT_AddConstraint})
+
+
+def _alter_table(stmt: Any, line: int) -> _Found:
+    kind = KINDS.get(stmt.objtype)
+    if kind is None:
+        raise PlanRefused("ALTER of this kind of object is not known to be safe", line=line)
+    subject = Named(kind, relation_name(stmt.relation, line), missing_ok=bool(stmt.missing_ok))
+    found: list[Alteration] = []
+    introduces: list[tuple[QualifiedName, Named | None]] = []
+    for command in stmt.cmds:
+        found.extend(_alter_command(command, subject, line))
+        if command.subtype == Sub.AT_AddColumn:
+            introduces.append(((*subject.name, command.def_.colname), None))
+        elif command.subtype == Sub.AT_AddConstraint and command.def_.conname:
+            introduces.append(((*subject.name, command.def_.conname), None))
+    return found, introduces
+
+
+def _alter_command(command: Any, subject: Named, line: int) -> Iterator[Alteration]:
+    kind = command.subtype
+    if kind in _COLUMN:
+        yield Alteration(_COLUMN[kind], _part(subject, "column", command.name))
+    elif kind in _TABLE:
+        yield Alteration(_TABLE[kind], subject)
+    elif kind in _FIRING:
+        yield Alteration("firing", _part(subject, _FIRING[kind], command.name))
+    elif kind == Sub.AT_EnableTrigUser or kind == Sub.AT_DisableTrigUser:
+        yield Alteration("firing of all", subject)
+    elif kind == Sub.AT_ValidateConstraint:
+        yield Alteration("validation", _part(subject, "constraint", command.name))
+    elif kind == Sub.AT_AddConstraint and command.def_.indexname:
+        raise PlanRefused("ADD CONSTRAINT … USING INDEX would rename the index; create the constraint itself", line=line)
+    elif kind not in _ADDED:
+        name = kind.name.removeprefix("AT_")
+        raise PlanRefused(f"this form of ALTER TABLE ({name}) is not known to be safe", line=line)
+
+
+def _part(subject: Named, kind: str, name: str) -> Named:
+    return Named(kind, subject.name, part=name, table_missing_ok=subject.missing_ok)
+
+
+# -- names, owners, schemas ---------------------------------------------------
+
+
+def _rename(stmt: Any, line: int) -> _Found:
+    named = _renamed(stmt, line)
+    prefix = named.name if named.part is not None else named.name[:-1]
+    return [Alteration("name", named, stmt.newname)], [((*prefix, stmt.newname), named)]
+
+
+def _renamed(stmt: Any, line: int) -> Named:
+    kind, missing_ok = stmt.renameType, bool(stmt.missing_ok)
+    if kind in PARTS:
+        table = relation_name(stmt.relation, line)
+        return Named(PARTS[kind], table, part=stmt.subname, table_missing_ok=missing_ok)
+    if kind in KINDS and stmt.relation is not None:
+        return Named(KINDS[kind], relation_name(stmt.relation, line), missing_ok=missing_ok)
+    if kind in KINDS:
+        return object_name(KINDS[kind], stmt.object if stmt.object is not None else stmt.subname, line)
+    raise PlanRefused("RENAME of this kind of object is not known to be safe", line=line)
+
+
+def _set_schema(stmt: Any, line: int) -> _Found:
+    kind = KINDS.get(stmt.objectType)
+    if kind is None:
+        raise PlanRefused("SET SCHEMA of this kind of object is not known to be safe", line=line)
+    missing_ok = bool(stmt.missing_ok)
+    if stmt.relation is not None:
+        named = Named(kind, relation_name(stmt.relation, line), missing_ok=missing_ok)
+    else:
+        named = object_name(kind, stmt.object, line)
+    return [Alteration("schema", named, stmt.newschema)], [((stmt.newschema, named.name[-1]), named)]
+
+
+def _set_owner(stmt: Any, line: int) -> _Found:
+    kind = KINDS.get(stmt.objectType)
+    if kind is None:
+        raise PlanRefused("OWNER TO of this kind of object is not known to be safe", line=line)
+    named = (
+        Named(kind, relation_name(stmt.relation, line))
+        if stmt.relation is not None
+        else object_name(kind, stmt.object, line)
+    )
+    return [Alteration("owner", named)], []
+
+
+def _comment(stmt: Any, line: int) -> _Found:
+    if stmt.objtype in PARTS:
+        *table, part = (name.sval for name in stmt.object)
+        return [Alteration("comment", Named(PARTS[stmt.objtype], tuple(table), part=part))], []
+    if stmt.objtype in KINDS:
+        return [Alteration("comment", object_name(KINDS[stmt.objtype], stmt.object, line))], []
+    raise PlanRefused("COMMENT ON this kind of object is not known to be safe", line=line)
+
+
+def object_name(kind: str, entry: object, line: int) -> Named:
+    """Return what a node that names an object names."""
+    arguments = None
+    parts: Any = entry
+    if isinstance(entry, ast.ObjectWithArgs):
+        parts = entry.objname
+        if not entry.args_unspecified:
+            arguments = tuple(_type_text(argument) for argument in entry.objargs or ())
+    elif isinstance(entry, ast.TypeName):
+        parts = entry.names
+    elif isinstance(entry, ast.String):
+        parts = (entry,)
+    elif isinstance(entry, str):
+        return Named(kind, (entry,))
+    name = tuple(part.sval for part in parts)
+    if len(name) > 2:
+        raise PlanRefused("a name with a database in front is refused; write schema.name", line=line)
+    return Named(kind, name, arguments=arguments)
+
+
+def _type_text(node: Any) -> str:
+    from pglast.stream import RawStream
+
+    text: str = RawStream()(node)
+    return text
+
+
+# -- CREATE -------------------------------------------------------------------
+
+
+def _creates(name: Callable[[Any], Any]) -> Callable[[Any, int], _Found]:
+    def reader(stmt: Any, line: int) -> _Found:
+        found = name(stmt)
+        if found is None:
+            return [], []
+        made = relation_name(found, line) if isinstance(found, ast.RangeVar) else _plain(found)
+        return [], [(made, None)]
+
+    return reader
+
+
+def _plain(found: object) -> QualifiedName:
+    if isinstance(found, str):
+        return (found,)
+    assert isinstance(found, tuple)  # noqa: S101 - the grammar gives a list of names
+    return tuple(part.sval for part in found)
+
+
+def _index(stmt: Any, line: int) -> _Found:
+    if stmt.concurrent:
+        raise PlanRefused("CREATE INDEX CONCURRENTLY cannot run in a transaction; write CREATE INDEX", line=line)
+    prefix = relation_name(stmt.relation, line)[:-1]
+    return [], [] if stmt.idxname is None else [((*prefix, stmt.idxname), None)]
+
+
+def _on_table(stmt: Any, line: int) -> _Found:
+    """Read a trigger, rule or policy: made on a table, under a name of its own there."""
+    match stmt:
+        case ast.CreateTrigStmt():
+            table, name, kind = stmt.relation, stmt.trigname, "trigger"
+        case ast.RuleStmt():
+            table, name, kind = stmt.relation, stmt.rulename, "rule"
+        case _:
+            table, name, kind = stmt.table, stmt.policy_name, "policy"
+    at = relation_name(table, line)
+    if getattr(stmt, "replace", False):
+        return [Alteration("definition", Named(kind, at, part=name, missing_ok=True))], [((*at, name), None)]
+    return [], [((*at, name), None)]
+
+
+def _view(stmt: Any, line: int) -> _Found:
+    name = relation_name(stmt.view, line)
+    replaced = [Alteration("definition", Named("view", name, missing_ok=True))] if stmt.replace else []
+    return replaced, [(name, None)]
+
+
+_READERS: Final[Mapping[type, Callable[[Any, int], _Found]]] = {
+    ast.AlterTableStmt: _alter_table,
+    ast.RenameStmt: _rename,
+    ast.AlterObjectSchemaStmt: _set_schema,
+    ast.AlterOwnerStmt: _set_owner,
+    ast.CommentStmt: _comment,
+    ast.CreateStmt: _creates(lambda s: s.relation),
+    ast.CreateTableAsStmt: _creates(lambda s: s.into.rel),
+    ast.CreateSeqStmt: _creates(lambda s: s.sequence),
+    ast.CreateEnumStmt: _creates(lambda s: s.typeName),
+    ast.CompositeTypeStmt: _creates(lambda s: s.typevar),
+    ast.CreateDomainStmt: _creates(lambda s: s.domainname),
+    ast.CreateRangeStmt: _creates(lambda s: s.typeName),
+    ast.CreateStatsStmt: _creates(lambda s: s.defnames),
+    ast.IndexStmt: _index,
+    ast.ViewStmt: _view,
+    ast.CreateTrigStmt: _on_table,
+    ast.RuleStmt: _on_table,
+    ast.CreatePolicyStmt: _on_table,
+}
