@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 from ledger.errors import Failed, ImpactChanged, LockNotAvailable, OutcomeUnknown, Refused, StepbackError
-from worker import fence, gates, registry, stamp
+from worker import created, fence, gates, registry, stamp
 from worker.commands import Procedure
 from worker.fence import Done, Holder
+from worker.objects.keeping import Address, Permits, merge
 from worker.proof import Witness, prove
 from worker.target import Session
 from worker.work import Change, Lock, Work
@@ -61,7 +62,7 @@ class Apply:
             self.at("recorded")
             # Creating a schema makes the server forget its plans, so everything is rehearsed after that.
             witness.rehearse(session)
-            gates.closing(session, ())
+            gates.closing(session, 0)
             stamp.take(session, work.items, work.locks)
             first_lock = time.monotonic()
             self._lock(work.locks)
@@ -110,22 +111,42 @@ class Apply:
 
     def _do(self, work: Work, witness: Witness, steps: list[dict[str, Any]], first_lock: float) -> None:
         session = self.session
-        for change in work.changes:
-            steps.append(self._timed(change.step, partial(self._run, change)))
-            self.at("changed")
+        self._change(work.changes, steps)
+        permits, writes = self._later(work, steps)
         steps.append(self._timed("hold gates", lambda: gates.verify(session, work.gates)))
-        steps.append(self._timed("check closing", lambda: gates.closing(session, work.quarantine)))
+        steps.append(self._timed("check closing", lambda: gates.closing(session, self.holder.run)))
         self.at("gates_held")
-        steps.append(self._timed("prove", lambda: prove(session, witness, work.permits, work.writes)))
+        steps.append(self._timed("prove", lambda: prove(session, witness, permits, writes)))
         self.at("proved")
         registry.set_status(session, work.registry_id, work.outcome_status, _notes(work), self.holder.run)
         blocked_seconds = round(time.monotonic() - first_lock, 6)
         fence.mark(session, self.holder, Done(self.kind, self.migration, work, tuple(steps), blocked_seconds))
         self.at("marked")
 
+    def _later(self, work: Work, steps: list[dict[str, Any]]) -> tuple[Permits, frozenset[int]]:
+        """Compile and run the stages after the first, each on the catalog as it is by then."""
+        permits, writes = work.permits, work.writes
+        known: list[Address] = []
+        for number in range(1, len(work.later) + 1):
+            stage = self.procedure.stage(self.session, number)
+            self._change(stage.changes, steps)
+            found = created.objects(self.session, self.witness, known)
+            known += [Address(row["catalog"], row["objid"], row["subid"]) for row in found]
+            self.procedure.record_stage(self.session, number, found)
+            permits, writes = merge([permits, stage.permits]), writes | stage.writes
+        return permits, writes
+
+    def _change(self, changes: tuple[Change, ...], steps: list[dict[str, Any]]) -> None:
+        for change in changes:
+            steps.append(self._timed(change.step, partial(self._run, change)))
+            self.at("changed")
+
     def _run(self, change: Change) -> None:
         for statement in change.statements:
-            self.session.execute(statement)
+            if change.owner is None:
+                self.session.execute(statement)
+            else:
+                self.session.perform(statement, change.owner)
 
     def _timed(self, step: str, act: Callable[[], Any]) -> dict[str, Any]:
         began = time.monotonic()

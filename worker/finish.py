@@ -19,6 +19,9 @@ def do(session: Session, holder: Holder, step: FinishStep) -> None:
     match step.what:
         case "sql":
             session.execute(step.argument)
+        case "analyze":
+            if session.value("SELECT to_regclass(%s)", (step.argument,)) is not None:
+                session.execute(f"ANALYZE {step.argument}")
         case "count":
             quarantine, relation = json.loads(step.argument)
             registry.count(session, holder, quarantine, relation)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pglast import ast
 
 from ledger.errors import GateFailed, NotPossible, PlanRefused, StatementFailed
+from worker.objects.quarantine import PREFIX
 from worker.plan.parse import line_of, slice_of, statements
 from worker.target import Session
 from worker.work import Gate
@@ -57,7 +58,7 @@ def verify(session: Session, gates: Sequence[Gate]) -> None:
 
 _ESCAPING = """
 WITH schemas AS (
-    SELECT oid FROM pg_namespace WHERE nspname = ANY (%(schemas)s)
+    SELECT oid FROM pg_namespace WHERE starts_with(nspname, %(prefix)s)
 ), inside AS (
     SELECT 'pg_class'::regclass AS classid, oid AS objid FROM pg_class WHERE relnamespace IN (SELECT oid FROM schemas)
     UNION ALL
@@ -83,13 +84,13 @@ SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid) AS outside,
 """
 
 
-def closing(session: Session, quarantine: Sequence[str]) -> None:
-    """Check that nothing outside the quarantine depends on anything inside.
+def closing(session: Session, run: int) -> None:
+    """Check that nothing outside the quarantine of a run depends on anything inside.
 
     Raises:
         GateFailed: Names both ends of each dependency.
     """
-    found = session.rows(_ESCAPING, {"schemas": list(quarantine)})
+    found = session.rows(_ESCAPING, {"prefix": f"{PREFIX}{run}_"})
     if found:
         pairs = "; ".join(f"{row['outside']} depends on {row['inside']}" for row in found)
         raise GateFailed(f"closing check: {pairs}")

@@ -139,7 +139,7 @@ class Witness:
         classid, objid, subid = _ABOUT[catalog]
         address = Address(self._catalogs[int(was[classid])], int(was[objid]), int(was[subid]))
         to_schema = catalog == "pg_depend" and self._catalogs[int(was["refclassid"])] == "pg_namespace"
-        return Loss(catalog, address, GONE, told_schema=to_schema)
+        return Loss(catalog, address, frozenset({catalog}), told_schema=to_schema)
 
     def describe(self, loss: Loss) -> str:
         """Name what is lost; the witness sees it under its old name."""
@@ -150,7 +150,11 @@ class Witness:
             "SELECT coalesce(type || ' ' || identity, %s) AS label FROM pg_identify_object(%s::regclass, %s, %s)",
             (f"{address.catalog} {address.objid}", f"pg_catalog.{address.catalog}", address.objid, address.subid),
         )
-        how = f"gone from {loss.catalog}" if loss.changed == GONE else "changed: " + ", ".join(sorted(loss.changed))
+        how = (
+            f"gone from {loss.catalog}"
+            if loss.changed <= GONE | {loss.catalog}
+            else "changed: " + ", ".join(sorted(loss.changed))
+        )
         return f"{told['label'] if told else address} ({how})"
 
     def counted(self, apply: Session) -> tuple[dict[str, int], dict[str, int]]:

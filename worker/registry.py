@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,9 +73,17 @@ def ensure_row(session: Session, migration: str, rollback_sql: str, plan_sha256:
 
 
 def preserve(
-    session: Session, holder: Holder, keepings: Sequence[Keeping], locks: Sequence[Sequence[list[str]]]
+    session: Session, holder: Holder, keepings: Sequence[Keeping], names: Mapping[int, str], after: int = 0
 ) -> None:
-    """Write down what is kept and how it comes back, in the order of removal."""
+    """Write down what is kept and how it comes back, in the order of removal.
+
+    Args:
+        session: Inside the transaction that removes it.
+        holder: The attempt.
+        keepings: What is kept.
+        names: Qualified, quoted names of the tables that are locked for it, by OID.
+        after: How many objects the run has kept before these.
+    """
     rows = [
         {
             "ordinal": ordinal,
@@ -89,14 +97,14 @@ def preserve(
             "objsubid": keeping.item.address.subid,
             "bytes": keeping.item.bytes,
             "definition": {
-                "locks": list(names),
+                "locks": [[names[oid], oid] for oid in sorted(keeping.locks & names.keys())],
                 "restore": list(keeping.restore),
                 "finish": list(keeping.finish),
                 "facts": dict(keeping.facts),
                 "because": keeping.item.because,
             },
         }
-        for ordinal, (keeping, names) in enumerate(zip(keepings, locks, strict=True), start=1)
+        for ordinal, keeping in enumerate(keepings, start=after + 1)
     ]
     # One statement, since it runs under the locks.
     session.execute(

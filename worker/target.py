@@ -21,6 +21,7 @@ from ledger.errors import (
     LockNotAvailable,
     NotPossible,
     OutcomeUnknown,
+    PlanRefused,
     StatementFailed,
     StepbackError,
     TargetUnreachable,
@@ -50,6 +51,26 @@ _SESSION: Mapping[str, str] = {
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
 }
+
+#: What no statement of a plan may leave changed: the transaction, who we are, and how statements are understood.
+_HELD = (
+    "transaction",
+    "role",
+    "search_path",
+    "lock_timeout",
+    "statement_timeout",
+    "session_replication_role",
+    "transaction_read_only",
+    "check_function_bodies",
+    "default_tablespace",
+    *_SESSION,
+)
+_STATE = "SELECT jsonb_build_object('transaction', pg_current_xact_id()::text, {held}) AS state".format(
+    held=", ".join(f"'{name}', current_setting('{name}')" for name in _HELD[1:])
+)
+_PERFORM = """CREATE FUNCTION pg_temp.stepback_perform(path text, statement text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'BEGIN PERFORM pg_catalog.set_config(''search_path'', path, true); EXECUTE statement; END'"""
 
 #: SQLSTATE of a session that the server ended: idle in transaction, or in one transaction, for too long.
 _ENDED = frozenset({"25P03", "25P04"})
@@ -137,6 +158,30 @@ class Session:
             for _ in range(3):
                 cursor.nextset()
             return cursor.fetchall()
+
+    def perform(self, statement: str, owner: str) -> None:
+        """Run one statement of a plan as the role that owns it, which it can neither leave nor reach beyond.
+
+        SET ROLE alone could be reset by any function that the statement calls; a SECURITY DEFINER function forbids
+        that, and transaction control too. It is made anew for each statement, since its owner could replace it.
+
+        Args:
+            statement: One statement, as the parser cut it out; names are resolved with `schemas`.
+            owner: The role.
+
+        Raises:
+            PlanRefused: It left a setting of the session other than it was.
+            StepbackError: The server refused it.
+        """
+        path = ", ".join(sql.Identifier(schema).as_string() for schema in self.schemas) or "''"
+        before = self.value(_STATE)
+        self.execute(f"SET LOCAL ROLE {sql.Identifier(owner).as_string()}; {_PERFORM}; SET LOCAL ROLE NONE")
+        self.rows("SELECT pg_temp.stepback_perform(%s::text, %s::text)", (path, statement))
+        self.execute("DROP FUNCTION pg_temp.stepback_perform(text, text)")
+        after = self.value(_STATE)
+        if after != before:
+            changed = ", ".join(name for name in _HELD if before[name] != after[name])
+            raise PlanRefused(f"a statement of the plan changed {changed} for what comes after it; leave that out")
 
     def row(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Row | None:
         """Run a query and return its first row, or None."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from worker.objects.keeping import Item, Permits
 
@@ -25,7 +23,8 @@ class Change:
 
     step: str
     statements: tuple[str, ...]
-    parameters: Mapping[str, Any] | None = None
+    #: Role that they are run as, where they are the plan's own; None for the worker.
+    owner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,17 @@ class FinishStep:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """Changes that are compiled together, on the catalog as those before have left it."""
+
+    changes: tuple[Change, ...]
+    #: What the changes explain to the proof.
+    permits: Permits
+    #: Tables of the application whose rows are written.
+    writes: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
 class Work:
     """What a command comes down to on this target, as the catalog stands."""
 
@@ -56,19 +66,24 @@ class Work:
     #: None where the command has no plan of its own.
     plan_sha256: str | None
     locks: tuple[Lock, ...]
-    #: Done under the locks, in order.
+    #: The first stage, done under the locks, in order.
     changes: tuple[Change, ...]
     #: Catalog rows that the changes explain to the proof.
     permits: Permits
     #: Done in the same transaction before the locks: touches nothing of the application's.
     groundwork: tuple[Change, ...] = ()
+    #: The stages after the first as they are foreseen; each is compiled when those before it have run.
+    later: tuple[tuple[Change, ...], ...] = ()
     #: Tables of the application whose rows are written.
     writes: frozenset[int] = frozenset()
     gates: tuple[Gate, ...] = ()
-    #: Quarantine schemas of this run.
-    quarantine: tuple[str, ...] = ()
     finish: tuple[FinishStep, ...] = ()
     #: The registry row, and what it will say.
     registry_id: int | None = None
     outcome_status: str = "completed"
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def all_changes(self) -> tuple[Change, ...]:
+        """Every change in order, those of later stages as they are foreseen."""
+        return (*self.groundwork, *self.changes, *(change for stage in self.later for change in stage))

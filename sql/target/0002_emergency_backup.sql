@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS emergency_backup.preserved_objects (
     ordinal      integer NOT NULL,
     kind         text NOT NULL,
     name         text NOT NULL,
-    how          text NOT NULL CHECK (how IN ('moved', 'copied', 'defined')),
+    how          text NOT NULL,
     quarantine   name,
     relation     name,
     catalog      name NOT NULL,
@@ -59,9 +59,12 @@ CREATE TABLE IF NOT EXISTS emergency_backup.preserved_objects (
     recovered_at timestamptz,
     UNIQUE (installation, run, ordinal)
 );
+ALTER TABLE emergency_backup.preserved_objects
+    DROP CONSTRAINT IF EXISTS preserved_objects_how_check,
+    ADD CONSTRAINT preserved_objects_how_check CHECK (how IN ('moved', 'copied', 'defined', 'changed', 'created'));
 COMMENT ON TABLE emergency_backup.preserved_objects IS 'Everything that a run removed: what it was, how it is kept, and what brings it back';
 COMMENT ON COLUMN emergency_backup.preserved_objects.ordinal IS 'Order of removal within the run';
-COMMENT ON COLUMN emergency_backup.preserved_objects.how IS 'moved into quarantine; copied into a table there; or only defined, by the SQL in definition';
+COMMENT ON COLUMN emergency_backup.preserved_objects.how IS 'moved into quarantine; copied into a table there; defined or changed, by the SQL in definition; created by the run';
 COMMENT ON COLUMN emergency_backup.preserved_objects.quarantine IS 'Schema that holds it; NULL if the definition is all of it';
 COMMENT ON COLUMN emergency_backup.preserved_objects.relation IS 'Name of the table in quarantine that holds the rows, where there are rows';
 COMMENT ON COLUMN emergency_backup.preserved_objects.catalog IS 'With objid and objsubid: where the object stood in the catalog';

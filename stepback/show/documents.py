@@ -66,7 +66,7 @@ def of_preview(target: str, preview: Preview) -> Document:
         "target": target,
         "plan_sha256": preview.plan_sha256,
         "impact_sha256": work and work.impact_sha256,
-        "statements": [statement for change in work.changes for statement in change.statements] if work else [],
+        "statements": [statement for change in work.all_changes for statement in change.statements] if work else [],
         "impact": [
             {
                 "kind": item.kind,

@@ -101,7 +101,7 @@ def of_preview(preview: Preview) -> RenderableType:
     locks = table("locked", "mode")
     for lock in work.locks:
         locks.add_row(plain(lock.name), lock.mode)
-    statements = [plain(f"{statement};") for change in work.changes for statement in change.statements]
+    statements = [plain(f"{statement};") for change in work.all_changes for statement in change.statements]
     notes = [plain(f"note: {note}") for note in work.notes]
     return Group(impact, Text(""), locks, Text(""), Text("statements", "bold"), *statements, *notes)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from worker.target import Session
-from worker.work import Work
+from worker.target import Row, Session
+from worker.work import Stage, Work
 
 
 class Procedure(Protocol):
@@ -15,7 +16,13 @@ class Procedure(Protocol):
         """Say what is to be done as the catalog stands. Reads only; called again under the locks."""
 
     def record(self, session: Session, work: Work) -> None:
-        """Write down, in the same transaction, what is now preserved or brought back."""
+        """Write down, in the same transaction, what the first stage preserves or brings back."""
+
+    def stage(self, session: Session, number: int) -> Stage:
+        """Compile a later stage, counted from 1, on the catalog as those before it have left it."""
+
+    def record_stage(self, session: Session, number: int, created: Sequence[Row]) -> None:
+        """Write down what a later stage preserved, and what it created, once it has run."""
 
     def registry_row(self, session: Session) -> int | None:
         """Return the registry row that the run is about, made now if the plan has none yet."""

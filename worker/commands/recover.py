@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ledger.canonical import canonical, sha256
-from ledger.errors import Conflict, NothingToRecover, RecoverFirst
+from ledger.errors import Conflict, ImpactNotAccepted, NothingToRecover, RecoverFirst
 from ledger.model import Command
 from worker import fence, registry
 from worker.commands.backup_views import drop_views
+from worker.commands.rollback import relation_names
 from worker.fence import Holder
-from worker.objects import column, table
+from worker.objects import altered, column, table
 from worker.objects import type as type_
-from worker.objects.keeping import GONE, Action, Address, Item, Permits, merge, quoted
+from worker.objects.keeping import GONE, Action, Address, Item, Keeping, Permits, merge, quoted
+from worker.objects.quarantine import Quarantine
+from worker.plan.compile import compile_removal
+from worker.plan.impact import hash_of, of_addresses
 from worker.registry import Kept
-from worker.target import Session
-from worker.work import Change, FinishStep, Lock, Work
+from worker.target import Row, Session
+from worker.work import Change, FinishStep, Lock, Stage, Work
 
 
 class Recover:
@@ -26,6 +29,12 @@ class Recover:
         self._subject = command.subject_run
         self._holder = holder
         self._kept: list[Kept] = []
+        self._groups: list[list[Kept]] = []
+        self._emptied: list[str] = []
+        #: Takes what the rollback created: nothing is destroyed on the way back either.
+        self._quarantine = Quarantine(holder.run, command.command_id)
+        self._retired: tuple[Keeping, ...] = ()
+        self._recorded = 0
 
     def prepare(self, session: Session) -> Work:
         """Look at what the run keeps and say how it comes back, in reverse order.
@@ -43,24 +52,20 @@ class Recover:
         _refuse_foreign_needs(session, self._kept)
         quarantine = sorted({kept.quarantine for kept in self._kept if kept.quarantine is not None})
         views, view_permits = drop_views(session, quarantine)
-        emptied = _emptied(session, self._kept)
-        restored = [_bring_back(session, kept) for kept in reversed(self._kept)]
+        self._emptied = _emptied(session, self._kept)
+        self._groups = _grouped(self._kept)
+        self._recorded = 0
+        first = self._restore(session, 0)
         items = tuple(_item(kept, self._subject) for kept in self._kept)
-        told = sorted([item.kind, item.name, item.because, item.action.value] for item in items)
         return Work(
             items=items,
-            impact_sha256=sha256(canonical([list(entry) for entry in told])),
+            impact_sha256=hash_of(items),
             plan_sha256=None,
             locks=_locks(session, self._kept),
-            changes=(
-                *views,
-                *restored,
-                *(Change(f"close {name}", (f"DROP SCHEMA {quoted(name)}",)) for name in emptied),
-            ),
-            permits=merge(
-                [*(_permits(session, kept) for kept in self._kept), view_permits, _schemas(session, emptied)]
-            ),
-            writes=frozenset(_written(session, self._kept)),
+            changes=(*views, *first.changes),
+            later=tuple(self._foresee(session, group) for group in self._groups[1:]),
+            permits=merge([first.permits, view_permits]),
+            writes=first.writes,
             finish=_finish(self._kept),
             registry_id=marker.registry_id,
             outcome_status="recovered",
@@ -80,6 +85,89 @@ class Recover:
             (self._holder.run, [kept.id for kept in self._kept]),
         )
 
+    def stage(self, session: Session, number: int) -> Stage:
+        """Bring back, or take away what the rollback created, on the catalog as it is by now."""
+        if _is_created(self._groups[number]):
+            return self._retire(session, self._groups[number])
+        return self._restore(session, number)
+
+    def record_stage(self, session: Session, number: int, created: Sequence[Row]) -> None:
+        """Write down what was taken away, as this run's."""
+        assert number < len(self._groups)  # noqa: S101 - a stage of ours
+        del created  # They are what the rollback removed.
+        names = relation_names(session, {oid for keeping in self._retired for oid in keeping.locks})
+        registry.preserve(session, self._holder, self._retired, names, self._recorded)
+        self._recorded += len(self._retired)
+        self._retired = ()
+
+    def _restore(self, session: Session, number: int) -> Stage:
+        group = self._groups[number]
+        closing = self._emptied if number == len(self._groups) - 1 else []
+        return Stage(
+            (
+                *(_bring_back(session, kept) for kept in group),
+                *(Change(f"close {name}", (f"DROP SCHEMA {quoted(name)}",)) for name in closing),
+            ),
+            merge([*(_permits(session, kept) for kept in group), _schemas(session, closing)]),
+            frozenset(_written(session, group)),
+        )
+
+    def _retire(self, session: Session, group: Sequence[Kept]) -> Stage:
+        known = len(self._quarantine.names)
+        self._retired = _retired(session, group, self._quarantine)
+        closing = self._emptied if group is self._groups[-1] else []
+        return Stage(
+            (
+                *(Change(f"create {n}", (f"CREATE SCHEMA {quoted(n)}",)) for n in self._quarantine.names[known:]),
+                *(Change(f"take away {keeping.item.label()}", keeping.remove) for keeping in self._retired),
+                *(Change(f"close {name}", (f"DROP SCHEMA {quoted(name)}",)) for name in closing),
+            ),
+            merge([*(keeping.permits for keeping in self._retired), _schemas(session, closing)]),
+        )
+
+    def _foresee(self, session: Session, group: Sequence[Kept]) -> tuple[Change, ...]:
+        """Say what a later stage will do, and refuse early what it could not."""
+        if _is_created(group):
+            retired = _retired(session, group, Quarantine(self._holder.run, self._quarantine.command_id))
+            return tuple(Change(f"take away {keeping.item.label()}", keeping.remove) for keeping in retired)
+        return tuple(_bring_back(session, kept) for kept in group)
+
+
+def _is_created(group: Sequence[Kept]) -> bool:
+    return any(kept.how == "created" for kept in group)
+
+
+def _grouped(kept: Sequence[Kept]) -> list[list[Kept]]:
+    """Return what comes back in order, what the rollback created apart; the first group may be empty."""
+    groups: list[list[Kept]] = [[]]
+    for entry in reversed(kept):
+        if (entry.how == "created") != _is_created(groups[-1]) and (groups[-1] or entry.how == "created"):
+            groups.append([])
+        groups[-1].append(entry)
+    return groups
+
+
+def _retired(session: Session, group: Sequence[Kept], quarantine: Quarantine) -> tuple[Keeping, ...]:
+    """Say how what a rollback created is kept when it goes; what somebody has dropped since is left out.
+
+    Raises:
+        Conflict: Something of others depends on it by now.
+    """
+    there = [kept.address for kept in group if _still_there(session, kept.address)]
+    try:
+        impact = of_addresses(session, there, "the rollback created it")
+    except ImpactNotAccepted as error:
+        raise Conflict(f"what the rollback created is in use by now: {error.message}") from error
+    return compile_removal(session, impact, quarantine)
+
+
+def _still_there(session: Session, address: Address) -> bool:
+    found = session.value(
+        "SELECT identity FROM pg_identify_object(%s::regclass, %s, %s) WHERE identity NOT LIKE 'emergency\\_backup%%'",
+        (f"pg_catalog.{address.catalog}", address.objid, address.subid),
+    )
+    return found is not None
+
 
 def _why_nothing(session: Session, subject: Holder, *, completed: bool) -> str:
     if not completed:
@@ -93,17 +181,21 @@ def _why_nothing(session: Session, subject: Holder, *, completed: bool) -> str:
     return f"run {subject.run} keeps nothing; only a rollback can be recovered"
 
 
+#: Whether a name is taken, by something other than what the recovery itself takes away or renames.
+_TAKEN = "SELECT to_regclass(%s) IS NOT NULL AND NOT to_regclass(%s)::oid = ANY (%s::oid[])"
+
+
 def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
     """Find what stands in the way before anything is touched."""
     problems: list[str] = []
-    moved = {quoted_name(k) for k in kept if k.how == "moved" and k.relation is not None}
+    freed = [k.address.objid for k in kept if k.how in ("created", "changed")]
     for k in kept:
         facts = k.definition["facts"]
         problems.extend(_gone(session, k))
         problems.extend(
             f"{name} exists again"
             for name in facts.get("must_be_free", [])
-            if session.value("SELECT to_regclass(%s)", (name,)) is not None
+            if session.value(_TAKEN, (name, name, freed))
         )
         taken = facts.get("type_must_be_free")
         if taken is not None and session.value("SELECT to_regtype(%s)", (taken,)) is not None:
@@ -112,8 +204,8 @@ def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
             problems.extend(_column_conflicts(session, k))
         problems.extend(
             f"table {name}, which {k.kind} {k.name} belongs to or refers to, does not exist"
-            for name, _mode in k.definition["locks"]
-            if name not in moved and session.value("SELECT to_regclass(%s)", (name,)) is None
+            for name, oid in k.definition["locks"]
+            if session.value(_WHERE, (oid, name)) is None
         )
     if problems:
         raise Conflict("cannot be brought back as it was: " + "; ".join(dict.fromkeys(problems)))
@@ -192,12 +284,20 @@ def inside(kept: Kept) -> str:
     return quoted(kept.quarantine, kept.relation)
 
 
+_WHERE = "SELECT coalesce((SELECT oid FROM pg_class WHERE oid = %s), to_regclass(%s))::bigint"
+
+
 def _locks(session: Session, kept: Sequence[Kept]) -> tuple[Lock, ...]:
-    """Lock what the rollback locked; tables that it moved are locked where they are now."""
-    now = {quoted_name(k): inside(k) for k in kept if k.how == "moved" and k.relation is not None}
-    names = {now.get(name, name) for k in kept for name, _mode in k.definition["locks"]}
-    oids = {name: session.value("SELECT to_regclass(%s)::oid::bigint", (name,)) for name in names}
-    return tuple(Lock(oid, name) for oid, name in sorted((oid, name) for name, oid in oids.items()))
+    """Lock what the rollback locked, wherever it is now, and the tables that it created or created something on."""
+    oids = {session.value(_WHERE, (oid, name)) for k in kept for name, oid in k.definition["locks"]}
+    oids |= {k.definition["facts"]["table"] for k in kept if k.how == "created"}
+    names = session.rows(
+        "SELECT c.oid::bigint, format('%%I.%%I', n.nspname, c.relname) AS name FROM pg_class AS c"
+        " JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+        " WHERE c.oid = ANY (%s::oid[]) AND c.relkind IN ('r', 'p', 'v') ORDER BY c.oid",
+        ([oid for oid in oids if oid is not None],),
+    )
+    return tuple(Lock(row["oid"], row["name"]) for row in names)
 
 
 def _bring_back(session: Session, kept: Kept) -> Change:
@@ -207,11 +307,14 @@ def _bring_back(session: Session, kept: Kept) -> Change:
         relation = session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],))
         off, on = column.firing(session, relation)
         statements = [*off, *statements, *on]
-    verb = {"moved": "move back", "copied": "give back", "defined": "make again"}[kept.how]
+    verb = {"moved": "move back", "copied": "give back", "defined": "make again", "changed": "change back"}[kept.how]
     return Change(f"{verb} {kept.kind} {kept.name}", tuple(statements))
 
 
 def _permits(session: Session, kept: Kept) -> Permits:
+    if kept.how == "changed":
+        facts = kept.definition["facts"]
+        return altered.permits(session, facts["what"], kept.address, facts["detail"])
     if kept.how == "moved":
         oid = kept.address.objid
         return type_.moved(session, oid) if kept.address.catalog == "pg_type" else table.moved(session, oid)

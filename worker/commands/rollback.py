@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from ledger.errors import NotAllowed, NotPossible, PlanChanged
+from ledger.errors import ImpactChanged, NotAllowed, NothingToRollBack, NotPossible, PlanChanged
 from ledger.model import Command
 from ledger.settings import TargetSettings
 from worker import gates, registry
 from worker.commands.backup_views import make_views
 from worker.fence import Holder
-from worker.objects.keeping import Action, Keeping, merge, quoted
+from worker.objects.keeping import Action, Address, Item, Keeping, Permits, merge, quoted
 from worker.objects.quarantine import Quarantine
 from worker.plan import source
-from worker.plan.compile import compile_plan
-from worker.plan.impact import Impact, compute
-from worker.plan.parse import Script, parse
+from worker.plan import stages as plan_stages
+from worker.plan.compile import compile_performed, compile_removal, stronger, table_locks
+from worker.plan.impact import compute, hash_of
+from worker.plan.names import relation
+from worker.plan.parse import Statement, parse
 from worker.plan.source import Plan
-from worker.target import Session
-from worker.work import Change, FinishStep, Lock, Work
+from worker.plan.stages import Foreseen, split
+from worker.plan.statements import Analyze, words
+from worker.target import Row, Session
+from worker.work import Change, FinishStep, Lock, Stage, Work
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """One stage of the plan, as the catalog stands."""
+
+    items: tuple[Item, ...]
+    absent: tuple[str, ...]
+    keepings: tuple[Keeping, ...]
+    changes: tuple[Change, ...]
+    permits: Permits
+    #: Tables that a statement locks besides those of the keepings, by OID, with the mode.
+    locks: Mapping[int, str] = field(default_factory=dict)
+    #: Quarantine schemas that it is the first to need.
+    groundwork: tuple[Change, ...] = ()
 
 
 class Rollback:
@@ -29,8 +49,15 @@ class Rollback:
         self._command = command
         self._holder = holder
         self._target = target
-        self._keepings: tuple[Keeping, ...] = ()
-        self._lock_names: dict[int, str] = {}
+        self._plan: Plan | None = None
+        self._stages: tuple[plan_stages.Stage, ...] = ()
+        self._quarantine = Quarantine(holder.run, command.command_id)
+        self._first: _Compiled | None = None
+        self._now: _Compiled | None = None
+        #: What preflight found: a later stage may reach nothing else that was there before.
+        self._foreseen: frozenset[Address] = frozenset()
+        self._created: set[Address] = set()
+        self._recorded = 0
 
     def prepare(self, session: Session) -> Work:
         """Find the plan, compute its impact and compile it.
@@ -38,49 +65,123 @@ class Rollback:
         Raises:
             StepbackError: Any reason not to do it, before anything is done.
         """
-        plan = self._plan(session)
+        plan = self._plan = self._find(session)
         script = parse(plan.rollback_sql)
         checks = () if plan.verify_sql is None else gates.read(plan.verify_sql)
-        impact = compute(session, script, plan.options.accepts)
+        self._stages = split(script.statements)
+        self._quarantine = Quarantine(self._holder.run, self._command.command_id)
+        self._created, self._recorded = set(), 0
+        first = self._first = self._compile(session, self._stages[0], self._quarantine)
+        compiled = [first, *self._foresee(session, first)]
+        items = tuple(item for entry in compiled for item in entry.items)
+        absent = [name for entry in compiled for name in entry.absent]
+        if not items and not any(stage.performed for stage in self._stages):
+            raise NothingToRollBack("none of the objects that the plan removes exists: " + ", ".join(absent))
+        self._foreseen = frozenset(item.address for item in items)
         if plan.bare:
-            _check_writer(session, plan, impact)
-        quarantine = Quarantine(self._holder.run, self._command.command_id)
-        self._keepings = compile_plan(session, impact, quarantine)
-        self._lock_names = relation_names(session, {oid for keeping in self._keepings for oid in keeping.locks})
-        check_rights(session, self._keepings)
-        views, view_permits = make_views(session, self._keepings)
+            _check_writer(session, plan, items)
+        keepings = [keeping for entry in compiled for keeping in entry.keepings]
+        check_rights(session, keepings)
         return Work(
-            items=impact.items,
-            impact_sha256=impact.sha256,
+            items=items,
+            impact_sha256=hash_of(items),
             plan_sha256=plan.sha256,
-            locks=tuple(Lock(oid, name) for oid, name in sorted(self._lock_names.items())),
-            groundwork=tuple(Change(f"create {name}", (f"CREATE SCHEMA {quoted(name)}",)) for name in quarantine.names),
-            changes=(
-                *(Change(_verb(keeping), keeping.remove) for keeping in self._keepings),
-                *views,
-            ),
-            permits=merge([*(keeping.permits for keeping in self._keepings), view_permits]),
+            locks=_locks(session, compiled),
+            groundwork=first.groundwork,
+            changes=first.changes,
+            later=tuple((*entry.groundwork, *entry.changes) for entry in compiled[1:]),
+            permits=first.permits,
             gates=checks,
-            quarantine=quarantine.names,
-            finish=(*_counting(self._keepings), *_analyzing(session, impact)),
+            finish=(*_counting(keepings), *_analyzing(session, script.statements)),
             registry_id=plan.row.id if plan.row else None,
-            notes=_notes(script, impact),
+            notes=(*script.notes, *(f"{name} does not exist: nothing to do for it" for name in absent)),
         )
+
+    def record(self, session: Session, work: Work) -> None:
+        """Write down what the first stage preserves, and how it comes back."""
+        assert self._first is not None  # noqa: S101 - prepared
+        assert work.items or work.later  # noqa: S101 - otherwise refused
+        self._preserve(session, self._first.keepings)
+
+    def stage(self, session: Session, number: int) -> Stage:
+        """Compile a later stage on the catalog as those before it have left it.
+
+        Raises:
+            ImpactChanged: It would reach what preflight did not see.
+            StepbackError: Any reason not to do it; the whole run is taken back.
+        """
+        compiled = self._now = self._compile(session, self._stages[number], self._quarantine)
+        strange = [
+            item.label() for item in compiled.items if not self._is_known(item) and item.action is not Action.CARRIED
+        ]
+        if strange:
+            raise ImpactChanged(f"the plan would reach what was not foreseen: {', '.join(strange)}")
+        return Stage((*compiled.groundwork, *compiled.changes), compiled.permits)
+
+    def record_stage(self, session: Session, number: int, created: Sequence[Row]) -> None:
+        """Write down what a later stage preserved, and what it created."""
+        assert self._now is not None  # noqa: S101 - compiled
+        line = self._stages[number].line
+        made = [_created(row, line) for row in created]
+        self._created.update(keeping.item.address for keeping in made)
+        self._preserve(session, (*self._now.keepings, *made))
+
+    def _is_known(self, item: Item) -> bool:
+        table = None if item.relation is None else Address("pg_class", item.relation)
+        return item.address in self._foreseen or bool({item.address, table} & self._created)
+
+    def _compile(
+        self,
+        session: Session,
+        stage: plan_stages.Stage,
+        quarantine: Quarantine,
+        foreseen: Foreseen | None = None,
+        changed: frozenset[Address] = frozenset(),
+    ) -> _Compiled:
+        assert self._plan is not None  # noqa: S101 - prepared
+        if stage.performed is not None:
+            owner = plan_owner(session, self._plan)
+            keepings = compile_performed(session, stage.performed, foreseen)
+            change = Change(f"line {stage.line}: {words(stage.performed.text)}", (stage.performed.text,), owner)
+            locks = table_locks(session, stage.performed, foreseen)
+            items = tuple(keeping.item for keeping in keepings)
+            return _Compiled(items, (), keepings, (change,), merge([k.permits for k in keepings]), locks)
+        impact = compute(session, stage.removals, self._plan.options.accepts, foreseen, changed)
+        known = len(quarantine.names)
+        keepings = compile_removal(session, impact, quarantine)
+        views, view_permits = make_views(session, keepings)
+        return _Compiled(
+            impact.items,
+            impact.absent,
+            keepings,
+            (*(Change(_verb(keeping), keeping.remove) for keeping in keepings), *views),
+            merge([*(keeping.permits for keeping in keepings), view_permits]),
+            groundwork=_schemas(quarantine.names[known:]),
+        )
+
+    def _foresee(self, session: Session, first: _Compiled) -> Iterator[_Compiled]:
+        """Compile the later stages on the catalog as it is, for preflight: what they reach, what they lock."""
+        quarantine = Quarantine(self._holder.run, self._command.command_id)
+        changed = {item.address for item in first.items}
+        for number, stage in enumerate(self._stages[1:], start=1):
+            foreseen = Foreseen(self._stages[:number])
+            compiled = self._compile(session, stage, quarantine, foreseen, frozenset(changed))
+            changed.update(item.address for item in compiled.items)
+            yield compiled
+
+    def _preserve(self, session: Session, keepings: Sequence[Keeping]) -> None:
+        names = relation_names(session, {oid for keeping in keepings for oid in keeping.locks})
+        registry.preserve(session, self._holder, keepings, names, self._recorded)
+        self._recorded += len(keepings)
 
     def registry_row(self, session: Session) -> int:
         """Return the plan's registry row; a folder plan that nobody registered gets one."""
-        plan = self._plan(session)
+        plan = self._find(session)
         if plan.row is not None:
             return plan.row.id
         return registry.ensure_row(session, plan.migration, plan.rollback_sql, plan.sha256)
 
-    def record(self, session: Session, work: Work) -> None:
-        """Write down what is now preserved, and how it comes back."""
-        assert work.items  # noqa: S101 - an impact without items is refused
-        locks = [[[self._lock_names[oid], "ACCESS EXCLUSIVE"] for oid in sorted(k.locks)] for k in self._keepings]
-        registry.preserve(session, self._holder, self._keepings, locks)
-
-    def _plan(self, session: Session) -> Plan:
+    def _find(self, session: Session) -> Plan:
         plan = source.find(session, self._target.plans, self._command.migration)
         if self._command.plan_sha256 not in (None, plan.sha256):
             raise PlanChanged(f"the plan of {plan.migration} is not the one that was pinned when this was asked for")
@@ -128,7 +229,7 @@ def check_rights(session: Session, keepings: Sequence[Keeping]) -> None:
         )
 
 
-def _check_writer(session: Session, plan: Plan, impact: Impact) -> None:
+def _check_writer(session: Session, plan: Plan, items: Sequence[Item]) -> None:
     """A bare row is only as good as whoever wrote it: may that role itself drop what the row names?"""
     assert plan.row is not None  # noqa: S101 - a bare plan is a row
     writer = plan.row.recorded_by
@@ -148,12 +249,60 @@ def _check_writer(session: Session, plan: Plan, impact: Impact) -> None:
         "   LIMIT 1))",
         {
             "writer": writer,
-            "relations": sorted({i.relation for i in impact.items if i.relation is not None}),
-            "types": sorted(i.address.objid for i in impact.items if i.address.catalog == "pg_type"),
+            "relations": sorted({i.relation for i in items if i.relation is not None}),
+            "types": sorted(i.address.objid for i in items if i.address.catalog == "pg_type"),
         },
     )
     if forbidden is not None:
         raise NotAllowed(str(forbidden))
+
+
+def plan_owner(session: Session, plan: Plan) -> str:
+    """Return the role that the plan's own statements are run as.
+
+    Raises:
+        NotAllowed: It is a superuser, whom nothing would hold back.
+        NotPossible: The worker cannot act as this role.
+    """
+    row = session.row(
+        "SELECT rolname AS name, rolsuper AS super, pg_has_role(rolname, 'MEMBER') AS member, current_user AS worker"
+        " FROM pg_roles WHERE rolname = coalesce(%s, (SELECT pg_get_userbyid(datdba) FROM pg_database"
+        " WHERE datname = current_database()))",
+        (plan.owner,),
+    )
+    if row is None:
+        raise NotAllowed(f"role {plan.owner}, who owns this plan, does not exist")
+    if row["super"]:
+        raise NotAllowed(
+            f"the plan's own statements would run as {row['name']}, a superuser; name another role in plan.toml:"
+            ' owner = "…"'
+        )
+    if not row["member"]:
+        raise NotPossible(f"the worker cannot act as {row['name']}; GRANT {row['name']} TO {row['worker']} first")
+    name: str = row["name"]
+    return name
+
+
+def _locks(session: Session, compiled: Sequence[_Compiled]) -> tuple[Lock, ...]:
+    modes: dict[int, str] = {}
+    for entry in compiled:
+        for oid in (oid for keeping in entry.keepings for oid in keeping.locks):
+            modes[oid] = "ACCESS EXCLUSIVE"
+        for oid, mode in entry.locks.items():
+            modes[oid] = stronger(modes.get(oid, mode), mode)
+    names = relation_names(session, set(modes))
+    return tuple(Lock(oid, name, modes[oid]) for oid, name in sorted(names.items()))
+
+
+def _schemas(names: Sequence[str]) -> tuple[Change, ...]:
+    return tuple(Change(f"create {name}", (f"CREATE SCHEMA {quoted(name)}",)) for name in names)
+
+
+def _created(row: Row, line: int) -> Keeping:
+    address = Address(row["catalog"], row["objid"], row["subid"])
+    because = f"line {line} creates it"
+    item = Item(address, row["kind"], row["name"], because, Action.CREATED, relation=row["relation"])
+    return Keeping(item, remove=(), restore=(), facts={"table": row["relation"]})
 
 
 def _verb(keeping: Keeping) -> str:
@@ -166,11 +315,11 @@ def _counting(keepings: Sequence[Keeping]) -> list[FinishStep]:
     return [FinishStep(f"count {relation}", "count", json.dumps([schema, relation])) for schema, relation in tables]
 
 
-def _analyzing(session: Session, impact: Impact) -> list[FinishStep]:
-    names = relation_names(session, set(impact.analyze))
-    return [FinishStep(f"analyze {name}", "sql", f"ANALYZE {name}") for name in names.values()]
-
-
-def _notes(script: Script, impact: Impact) -> tuple[str, ...]:
-    absent = tuple(f"{name} does not exist: nothing to do for it" for name in impact.absent)
-    return (*script.notes, *absent)
+def _analyzing(session: Session, statements: Sequence[Statement]) -> list[FinishStep]:
+    names = [name for statement in statements if isinstance(statement, Analyze) for name in statement.tables]
+    found = {oid for name in names if (oid := relation(session, name)) is not None}
+    return [
+        # By name: by then it may have moved away, or be another.
+        FinishStep(f"analyze {name}", "analyze", name)
+        for name in relation_names(session, found).values()
+    ]

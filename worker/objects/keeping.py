@@ -23,6 +23,10 @@ class Action(StrEnum):
     DEFINED = "defined"
     #: Goes along with an object that is moved or copied.
     CARRIED = "carried"
+    #: Stays, and what a statement changes about it is written down.
+    CHANGED = "changed"
+    #: Was not there before; goes when the run is recovered.
+    CREATED = "created"
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ class Closure:
     moved: frozenset[int]
     items: dict[Address, Item]
     origins: dict[Address, Origin]
+    #: What earlier statements of the script change: whether it still depends on anything is seen when its turn comes.
+    changed: frozenset[Address] = frozenset()
     #: Objects of others, which somebody must accept.
     unaccepted: list[Item] = field(default_factory=list)
 
@@ -103,7 +105,7 @@ def follow(session: Session, closure: Closure) -> None:
         for row in found:
             address = Address(row["catalog"], row["objid"], row["subid"])
             whole = Address(row["catalog"], row["objid"])
-            if address in closure.items or whole in closure.items or _is_ours(row):
+            if {address, whole} & (closure.items.keys() | closure.changed) or _is_ours(row):
                 continue
             action = _action(row, closure)
             if action is None:

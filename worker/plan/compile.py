@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 
-from worker.objects import column, constraint, definition, index, table
+from ledger.errors import PlanRefused
+from worker.objects import altered, column, constraint, definition, index, table
 from worker.objects import type as type_
 from worker.objects.keeping import Action, Item, Keeping
 from worker.objects.quarantine import Quarantine
 from worker.plan.impact import Impact
+from worker.plan.names import relation, resolve
+from worker.plan.stages import Foreseen
+from worker.plan.statements import Named
+from worker.plan.verbatim import Performed
 from worker.target import Session
 
 #: What goes first: whatever hangs on something else. Recovery runs the other way round.
@@ -37,7 +42,7 @@ _KEEP: dict[str, Callable[[Session, Item, Quarantine], Keeping]] = {
 }
 
 
-def compile_plan(session: Session, impact: Impact, quarantine: Quarantine) -> tuple[Keeping, ...]:
+def compile_removal(session: Session, impact: Impact, quarantine: Quarantine) -> tuple[Keeping, ...]:
     """Say how every object of the impact is kept, in the order of removal.
 
     Args:
@@ -55,6 +60,52 @@ def compile_plan(session: Session, impact: Impact, quarantine: Quarantine) -> tu
     for items in columns.values():
         keepings.extend(column.keep(session, items, quarantine))
     return tuple(sorted(keepings, key=_rank))
+
+
+def compile_performed(session: Session, performed: Performed, foreseen: Foreseen | None = None) -> tuple[Keeping, ...]:
+    """Say how everything that a statement changes is kept while it is run as it is written.
+
+    Args:
+        session: In the target, before the statement.
+        performed: The statement.
+        foreseen: Where the script changes names before, leads them back to what they are now.
+
+    Raises:
+        PlanRefused: It names what does not exist.
+    """
+    keepings: list[Keeping] = []
+    for alteration in performed.alterations:
+        named = alteration.named if foreseen is None else foreseen.led_back(alteration.named)
+        if named is None:
+            continue
+        address = resolve(session, named)
+        if address is None:
+            if named.missing_ok or named.table_missing_ok:
+                continue
+            raise PlanRefused(f"{alteration.named} does not exist", line=performed.line)
+        keepings.append(altered.keep(session, alteration.what, address, alteration.detail, performed.line))
+    return tuple(keepings)
+
+
+def table_locks(session: Session, performed: Performed, foreseen: Foreseen | None = None) -> dict[int, str]:
+    """Return the tables that a statement locks, by OID, with the mode."""
+    found: dict[int, str] = {}
+    for lock in performed.locks:
+        named = Named("table", lock.name)
+        led_back = named if foreseen is None else foreseen.led_back(named)
+        oid = None if led_back is None else relation(session, led_back.name)
+        if oid is not None:
+            found[oid] = stronger(found.get(oid, lock.mode), lock.mode)
+    return found
+
+
+#: Modes that statements of a plan take, from weak to strong.
+_MODES = ("SHARE", "SHARE ROW EXCLUSIVE", "ACCESS EXCLUSIVE")
+
+
+def stronger(one: str, other: str) -> str:
+    """Return the stronger of two modes of a table lock."""
+    return max(one, other, key=_MODES.index)
 
 
 def _rank(keeping: Keeping) -> int:

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ledger.canonical import canonical, sha256
-from ledger.errors import NothingToRollBack, PlanRefused
+from ledger.errors import PlanRefused
 from worker.objects.keeping import Action, Address, Item
 from worker.plan.closure import OWN_SCHEMA_PREFIX, Closure, Origin, follow, refuse_unaccepted
-from worker.plan.names import relation, resolve, table_exists
-from worker.plan.parse import Script
-from worker.plan.statements import Analyze, Named, Removal
+from worker.plan.names import resolve, table_exists
+from worker.plan.stages import Foreseen
+from worker.plan.statements import Named, Removal
 from worker.target import Session
 
 _OWN_RELATIONS = ("public.migration_rollbacks", "public.rollback_status_monitor")
@@ -22,22 +22,20 @@ _OWN_RELATIONS = ("public.migration_rollbacks", "public.rollback_status_monitor"
 
 @dataclass(frozen=True)
 class Impact:
-    """What a plan reaches, in a stable order, and what it names without it being there."""
+    """What some statements remove, in a stable order, and what they name without it being there."""
 
     items: tuple[Item, ...]
-    absent: tuple[str, ...]
-    #: Tables to ANALYZE after COMMIT, as OIDs.
-    analyze: tuple[int, ...]
-
-    @property
-    def sha256(self) -> str:
-        """Hash over kind, name, because and action: never rows, bytes or OIDs."""
-        told = sorted([item.kind, item.name, item.because, item.action.value] for item in self.items)
-        return sha256(canonical([list(entry) for entry in told]))
+    absent: tuple[str, ...] = ()
 
     def with_action(self, *actions: Action) -> tuple[Item, ...]:
         """Return the items of some actions, in order."""
         return tuple(item for item in self.items if item.action in actions)
+
+
+def hash_of(items: Iterable[Item]) -> str:
+    """Return the hash over kind, name, because and action: never rows, bytes or OIDs."""
+    told = sorted([item.kind, item.name, item.because, item.action.value] for item in items)
+    return sha256(canonical([list(entry) for entry in told]))
 
 
 @dataclass(frozen=True)
@@ -46,64 +44,82 @@ class _Root:
     origin: Origin
 
 
-def compute(session: Session, script: Script, accepts: Sequence[str] = ()) -> Impact:
-    """Compute what a script would remove.
+def compute(
+    session: Session,
+    removals: Sequence[Removal],
+    accepts: Sequence[str] = (),
+    foreseen: Foreseen | None = None,
+    changed: frozenset[Address] = frozenset(),
+) -> Impact:
+    """Compute what some statements would remove.
 
     Args:
         session: Inside a transaction, so that the catalog does not change between two looks where that matters.
-        script: The parsed plan.
+        removals: The statements.
         accepts: Labels of objects of others that the plan may take along.
+        foreseen: Where the script changes names before, leads them back to what they are now.
+        changed: What the script changes before.
 
     Raises:
-        NothingToRollBack: None of the objects exists.
         PlanRefused: A name is missing without IF EXISTS, CASCADE is missing, or an object is of a kind
             that cannot be kept.
         ImpactNotAccepted: It would reach objects that it does not name.
     """
-    roots, absent = _roots(session, script)
+    roots, absent = _roots(session, removals, foreseen or Foreseen(()))
+    return Impact(_reach(session, roots, accepts, changed), tuple(absent))
+
+
+def of_addresses(session: Session, addresses: Iterable[Address], because: str) -> Impact:
+    """Compute what taking some objects away would remove; what hangs on them goes along, others' objects refuse.
+
+    Raises:
+        ImpactNotAccepted: Objects of others depend on them.
+    """
+    roots = [_Root(_item(session, address, because), Origin(cascade=True, line=0)) for address in addresses]
+    return Impact(_reach(session, roots, (), frozenset()))
+
+
+def _reach(
+    session: Session, roots: list[_Root], accepts: Sequence[str], changed: frozenset[Address]
+) -> tuple[Item, ...]:
     if not roots:
-        raise NothingToRollBack("none of the objects that the plan removes exists: " + ", ".join(absent))
+        return ()
     moved = frozenset(r.item.address.objid for r in roots if r.item.kind == "table") | _composites(session, roots)
     roots = _without_parts_of_moved(roots, moved)
     closure = Closure(
         moved,
         {root.item.address: root.item for root in roots},
         {root.item.address: root.origin for root in roots},
+        changed,
     )
     _refuse_shapes(session, closure.items.values())
     follow(session, closure)
     refuse_unaccepted(closure, accepts)
-    analyze = tuple(
-        oid
-        for statement in script.statements
-        if isinstance(statement, Analyze)
-        for name in statement.tables
-        if (oid := relation(session, name)) is not None and oid not in moved
-    )
-    return Impact(_sized(session, closure), tuple(absent), tuple(dict.fromkeys(analyze)))
+    return _sized(session, closure)
 
 
 # -- what the plan names ------------------------------------------------------
 
 
-def _roots(session: Session, script: Script) -> tuple[list[_Root], list[str]]:
+def _roots(session: Session, removals: Sequence[Removal], foreseen: Foreseen) -> tuple[list[_Root], list[str]]:
     roots: list[_Root] = []
     absent: list[str] = []
     missing: list[PlanRefused] = []
-    for statement in script.statements:
-        if not isinstance(statement, Removal):
-            continue
-        for named in statement.named:
+    for statement in removals:
+        for written in statement.named:
+            named = foreseen.led_back(written)
+            if named is None:
+                continue
             address = resolve(session, named)
             if address is not None:
                 roots.append(_root(session, named, address, statement.line))
                 continue
-            absent.append(str(named))
+            absent.append(str(written))
             may_be = named.missing_ok
             if named.part is not None and not table_exists(session, named):
                 may_be = named.table_missing_ok
             if not may_be:
-                told = f"{named} does not exist; write IF EXISTS if it may be"
+                told = f"{written} does not exist; write IF EXISTS if it may be"
                 missing.append(PlanRefused(told, line=statement.line))
     if roots and missing:
         raise missing[0]
@@ -111,7 +127,7 @@ def _roots(session: Session, script: Script) -> tuple[list[_Root], list[str]]:
 
 
 def _root(session: Session, named: Named, address: Address, line: int) -> _Root:
-    item = _item(session, address, line)
+    item = _item(session, address, f"line {line} names it")
     if item.kind not in _FITTING[named.kind]:
         raise PlanRefused(f"{item.name} is a {item.kind}", line=line)
     return _Root(item, Origin(named.cascade, line))
@@ -120,7 +136,7 @@ def _root(session: Session, named: Named, address: Address, line: int) -> _Root:
 _FITTING = {"table": {"table"}, "index": {"index"}, "type": {"type", "composite type"}, "column": {"table column"}}
 
 
-def _item(session: Session, address: Address, line: int) -> Item:
+def _item(session: Session, address: Address, because: str) -> Item:
     told = session.row(
         "SELECT type AS kind, identity AS name FROM pg_identify_object(%s::regclass, %s, %s)",
         (f"pg_catalog.{address.catalog}", address.objid, address.subid),
@@ -130,7 +146,7 @@ def _item(session: Session, address: Address, line: int) -> Item:
     if told["kind"] == "index":
         action = Action.DEFINED
     home = _home(session, address)
-    return Item(address, told["kind"], told["name"], f"line {line} names it", action, relation=home)
+    return Item(address, told["kind"], told["name"], because, action, relation=home)
 
 
 def _home(session: Session, address: Address) -> int | None:

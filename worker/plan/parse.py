@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from pglast import ast, parse_sql
 from pglast.enums import TransactionStmtKind
 from pglast.parser import ParseError
 
 from ledger.errors import PlanRefused
-from worker.plan.statements import Removal, Statement, read
+from worker.plan import statements as statements_
+from worker.plan import verbatim
+from worker.plan.statements import Analyze, Removal
+from worker.plan.verbatim import Performed
+
+Statement: TypeAlias = Removal | Performed | Analyze
 
 #: Largest script, in bytes of UTF-8.
 MAX_SCRIPT_BYTES = 1024 * 1024
@@ -40,10 +45,18 @@ def parse(text: str, source: str = "rollback.sql") -> Script:
     found = statements(text, source)
     inner = tuple(_without_outer_transaction(found))
     notes = () if len(inner) == len(found) else ("the outer BEGIN … COMMIT was taken off: the run is one transaction",)
-    found_statements = tuple(read(raw.stmt, line_of(raw, text), slice_of(raw, text), source) for raw in inner)
-    if not any(isinstance(statement, Removal) for statement in found_statements):
-        raise PlanRefused(f"{source} removes nothing; a plan needs at least one DROP")
-    return Script(found_statements, notes)
+    read = tuple(_read(raw, text, source) for raw in inner)
+    if all(isinstance(statement, Analyze) for statement in read):
+        raise PlanRefused(f"{source} changes nothing; a plan needs a statement that does")
+    return Script(read, notes)
+
+
+def _read(raw: ast.RawStmt, text: str, source: str) -> Statement:
+    line, exact = line_of(raw, text), slice_of(raw, text)
+    found = statements_.read(raw.stmt, line, exact) or verbatim.read(raw.stmt, line, exact)
+    if found is None:
+        raise statements_.refusal(raw.stmt, line, exact, source)
+    return found
 
 
 def statements(text: str, source: str) -> tuple[ast.RawStmt, ...]:

@@ -28,6 +28,8 @@ class Options(BaseModel):
     description: Annotated[str, Field(max_length=500)] = ""
     #: Objects of others that the plan may take along, as refusals list them: "table column public.t.c".
     accepts: tuple[str, ...] = ()
+    #: Role that the plan's own statements are run as; the owner of the database if nothing is said.
+    owner: Annotated[str, Field(min_length=1, max_length=63)] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class Plan:
     row: RegistryRow | None
     #: Whether the row alone is the plan, and so its writer's rights count.
     bare: bool
+
+    @property
+    def owner(self) -> str | None:
+        """Role that the plan's own statements are run as; None for the owner of the database."""
+        return self.row.recorded_by if self.bare and self.row is not None else self.options.owner
 
 
 def find(session: Session, folder: Path | None, migration: str) -> Plan:

@@ -57,8 +57,6 @@ class Analyze:
     text: str
 
 
-Statement: TypeAlias = Removal | Analyze
-
 #: What DROP may name.
 _DROPPED: Final = {
     ObjectType.OBJECT_TABLE: "table",
@@ -76,17 +74,16 @@ _ADVICE: Final = {
 }
 
 
-def read(stmt: object, line: int, text: str, source: str) -> Statement:
-    """Read one statement.
+def read(stmt: object, line: int, text: str) -> Removal | Analyze | None:
+    """Read a statement that is compiled; None if it is not one.
 
     Args:
         stmt: The parser's node.
         line: Where it begins, counted from 1.
         text: Exactly as written.
-        source: What to call the script in messages.
 
     Raises:
-        PlanRefused: It is not known to be safe.
+        PlanRefused: A form of it that is not known to be safe.
     """
     match stmt:
         case ast.DropStmt() as drop if drop.removeType in _DROPPED:
@@ -95,8 +92,13 @@ def read(stmt: object, line: int, text: str, source: str) -> Statement:
             return _alter_table(alter, line, text)
         case ast.VacuumStmt() as vacuum if not vacuum.is_vacuumcmd:
             return _analyze(vacuum, line, text)
+    return None
+
+
+def refusal(stmt: object, line: int, text: str, source: str) -> PlanRefused:
+    """Return why a statement that nobody reads is refused."""
     advice = _ADVICE.get(type(stmt), "this kind of statement is not known to be safe")
-    raise PlanRefused(f"{source}: {_words(text)} is refused: {advice}", line=line)
+    return PlanRefused(f"{source}: {words(text)} is refused: {advice}", line=line)
 
 
 def _drop(drop: Any, line: int, text: str) -> Removal:
@@ -117,9 +119,12 @@ def _dropped_name(entry: object, line: int) -> QualifiedName:
     return _qualified(tuple(part.sval for part in parts), line)
 
 
-def _alter_table(alter: Any, line: int, text: str) -> Removal:
-    if any(command.subtype != AlterTableType.AT_DropColumn for command in alter.cmds):
-        raise PlanRefused("of ALTER TABLE only DROP COLUMN is known to be safe", line=line)
+def _alter_table(alter: Any, line: int, text: str) -> Removal | None:
+    removing = [command.subtype == AlterTableType.AT_DropColumn for command in alter.cmds]
+    if not all(removing):
+        if any(removing):
+            raise PlanRefused("write what is dropped and what is altered as two statements", line=line)
+        return None
     table = relation_name(alter.relation, line)
     named = tuple(
         Named(
@@ -156,7 +161,7 @@ def _qualified(name: QualifiedName, line: int) -> QualifiedName:
     return name
 
 
-def _words(text: str) -> str:
+def words(text: str) -> str:
     """Return the first words of a statement, for a message; never its values."""
-    words = takewhile(lambda word: word.replace("_", "").isalpha(), text.split()[:3])
-    return " ".join(words).upper() or "this statement"
+    first = takewhile(lambda word: word.replace("_", "").isalpha(), text.split()[:3])
+    return " ".join(first).upper() or "this statement"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from pglast import ast
 from pglast.enums import AlterTableType as Sub
-from pglast.enums import ObjectType
+from pglast.enums import ConstrType, ObjectType
+from pglast.stream import RawStream
 
 from ledger.errors import PlanRefused
 from worker.plan.statements import Named, QualifiedName, relation_name
@@ -26,12 +27,22 @@ class Alteration:
 
 
 @dataclass(frozen=True)
+class TableLock:
+    """A table that a statement locks, and how."""
+
+    name: QualifiedName
+    mode: str
+
+
+@dataclass(frozen=True)
 class Performed:
     """A statement that is run as it is written, as the plan's owner."""
 
     alterations: tuple[Alteration, ...]
-    #: Names that exist only once it has run, each with what had another name before, or None for something new.
-    introduces: tuple[tuple[QualifiedName, Named | None], ...]
+    #: Names that exist only once it has run, each with the name that it had before, or None for something new.
+    introduces: tuple[tuple[Named, Named | None], ...]
+    #: Tables that it locks besides those of its alterations.
+    locks: tuple[TableLock, ...]
     line: int
     text: str
 
@@ -71,11 +82,17 @@ def read(stmt: object, line: int, text: str) -> Performed | None:
     reader = _READERS.get(type(stmt))
     if reader is None:
         return None
-    alterations, introduces = reader(stmt, line)
-    return Performed(tuple(alterations), tuple(introduces), line, text)
+    found = reader(stmt, line)
+    return Performed(tuple(found.alterations), tuple(found.introduces), tuple(found.locks), line, text)
 
 
-_Found = tuple[list[Alteration], list[tuple[QualifiedName, Named | None]]]
+@dataclass
+class _Found:
+    """What a reader found in a statement."""
+
+    alterations: list[Alteration] = field(default_factory=list)
+    introduces: list[tuple[Named, Named | None]] = field(default_factory=list)
+    locks: list[TableLock] = field(default_factory=list)
 
 
 # -- ALTER TABLE --------------------------------------------------------------
@@ -123,34 +140,55 @@ def _alter_table(stmt: Any, line: int) -> _Found:
     if kind is None:
         raise PlanRefused("ALTER of this kind of object is not known to be safe", line=line)
     subject = Named(kind, relation_name(stmt.relation, line), missing_ok=bool(stmt.missing_ok))
-    found: list[Alteration] = []
-    introduces: list[tuple[QualifiedName, Named | None]] = []
+    found = _Found()
     for command in stmt.cmds:
-        found.extend(_alter_command(command, subject, line))
+        found.alterations.extend(_alter_command(command, subject, line))
         if command.subtype == Sub.AT_AddColumn:
-            introduces.append(((*subject.name, command.def_.colname), None))
-        elif command.subtype == Sub.AT_AddConstraint and command.def_.conname:
-            introduces.append(((*subject.name, command.def_.conname), None))
-    return found, introduces
+            found.introduces.append((_part(subject, "column", command.def_.colname), None))
+        elif command.subtype == Sub.AT_AddConstraint:
+            _add_constraint(command.def_, subject, found, line)
+    if kind == "table":
+        found.locks.append(TableLock(subject.name, "ACCESS EXCLUSIVE"))
+    return found
+
+
+def _add_constraint(constraint: Any, table: Named, found: _Found, line: int) -> None:
+    if constraint.indexname:
+        raise PlanRefused(
+            "ADD CONSTRAINT … USING INDEX would rename the index; create the constraint itself", line=line
+        )
+    if constraint.conname:
+        found.introduces.append((_part(table, "constraint", constraint.conname), None))
+    if constraint.pktable is not None:
+        found.locks.append(TableLock(relation_name(constraint.pktable, line), "SHARE ROW EXCLUSIVE"))
+    if constraint.contype == ConstrType.CONSTR_PRIMARY:
+        columns = [key.sval for key in constraint.keys or ()]
+        found.alterations.extend(Alteration("not null", _part(table, "column", name)) for name in columns)
 
 
 def _alter_command(command: Any, subject: Named, line: int) -> Iterator[Alteration]:
     kind = command.subtype
     if kind in _COLUMN:
-        yield Alteration(_COLUMN[kind], _part(subject, "column", command.name))
+        names = [option.defname for option in _options(command)]
+        yield Alteration(_COLUMN[kind], _part(subject, "column", command.name), ", ".join(names))
     elif kind in _TABLE:
-        yield Alteration(_TABLE[kind], subject)
+        names = [f"{o.defnamespace}.{o.defname}" if o.defnamespace else o.defname for o in _options(command)]
+        yield Alteration(_TABLE[kind], subject, ", ".join(names))
     elif kind in _FIRING:
         yield Alteration("firing", _part(subject, _FIRING[kind], command.name))
-    elif kind == Sub.AT_EnableTrigUser or kind == Sub.AT_DisableTrigUser:
+    elif kind in (Sub.AT_EnableTrigUser, Sub.AT_DisableTrigUser):
         yield Alteration("firing of all", subject)
     elif kind == Sub.AT_ValidateConstraint:
         yield Alteration("validation", _part(subject, "constraint", command.name))
-    elif kind == Sub.AT_AddConstraint and command.def_.indexname:
-        raise PlanRefused("ADD CONSTRAINT … USING INDEX would rename the index; create the constraint itself", line=line)
     elif kind not in _ADDED:
         name = kind.name.removeprefix("AT_")
         raise PlanRefused(f"this form of ALTER TABLE ({name}) is not known to be safe", line=line)
+
+
+def _options(command: Any) -> tuple[Any, ...]:
+    """Return the names of storage options in SET and RESET; other commands have something else there."""
+    has = {Sub.AT_SetRelOptions, Sub.AT_ResetRelOptions, Sub.AT_SetOptions, Sub.AT_ResetOptions}
+    return tuple(command.def_) if command.subtype in has else ()
 
 
 def _part(subject: Named, kind: str, name: str) -> Named:
@@ -161,9 +199,12 @@ def _part(subject: Named, kind: str, name: str) -> Named:
 
 
 def _rename(stmt: Any, line: int) -> _Found:
-    named = _renamed(stmt, line)
-    prefix = named.name if named.part is not None else named.name[:-1]
-    return [Alteration("name", named, stmt.newname)], [((*prefix, stmt.newname), named)]
+    was = _renamed(stmt, line)
+    if was.part is not None:
+        now = replace(was, part=stmt.newname)
+    else:
+        now = replace(was, name=(*was.name[:-1], stmt.newname))
+    return _Found([Alteration("name", was, stmt.newname)], [(now, was)])
 
 
 def _renamed(stmt: Any, line: int) -> Named:
@@ -187,7 +228,8 @@ def _set_schema(stmt: Any, line: int) -> _Found:
         named = Named(kind, relation_name(stmt.relation, line), missing_ok=missing_ok)
     else:
         named = object_name(kind, stmt.object, line)
-    return [Alteration("schema", named, stmt.newschema)], [((stmt.newschema, named.name[-1]), named)]
+    now = replace(named, name=(stmt.newschema, named.name[-1]))
+    return _Found([Alteration("schema", named, stmt.newschema)], [(now, named)])
 
 
 def _set_owner(stmt: Any, line: int) -> _Found:
@@ -199,15 +241,15 @@ def _set_owner(stmt: Any, line: int) -> _Found:
         if stmt.relation is not None
         else object_name(kind, stmt.object, line)
     )
-    return [Alteration("owner", named)], []
+    return _Found([Alteration("owner", named)])
 
 
 def _comment(stmt: Any, line: int) -> _Found:
     if stmt.objtype in PARTS:
         *table, part = (name.sval for name in stmt.object)
-        return [Alteration("comment", Named(PARTS[stmt.objtype], tuple(table), part=part))], []
+        return _Found([Alteration("comment", Named(PARTS[stmt.objtype], tuple(table), part=part))])
     if stmt.objtype in KINDS:
-        return [Alteration("comment", object_name(KINDS[stmt.objtype], stmt.object, line))], []
+        return _Found([Alteration("comment", object_name(KINDS[stmt.objtype], stmt.object, line))])
     raise PlanRefused("COMMENT ON this kind of object is not known to be safe", line=line)
 
 
@@ -232,8 +274,6 @@ def object_name(kind: str, entry: object, line: int) -> Named:
 
 
 def _type_text(node: Any) -> str:
-    from pglast.stream import RawStream
-
     text: str = RawStream()(node)
     return text
 
@@ -241,13 +281,11 @@ def _type_text(node: Any) -> str:
 # -- CREATE -------------------------------------------------------------------
 
 
-def _creates(name: Callable[[Any], Any]) -> Callable[[Any, int], _Found]:
+def _creates(kind: str, name: Callable[[Any], Any]) -> Callable[[Any, int], _Found]:
     def reader(stmt: Any, line: int) -> _Found:
         found = name(stmt)
-        if found is None:
-            return [], []
         made = relation_name(found, line) if isinstance(found, ast.RangeVar) else _plain(found)
-        return [], [(made, None)]
+        return _Found(introduces=[(Named(kind, made), None)])
 
     return reader
 
@@ -259,32 +297,57 @@ def _plain(found: object) -> QualifiedName:
     return tuple(part.sval for part in found)
 
 
+def _create_table(stmt: Any, line: int) -> _Found:
+    if stmt.relation.relpersistence == "t":
+        raise PlanRefused("a temporary table would be gone before anybody sees it; use a table", line=line)
+    found = _Found(introduces=[(Named("table", relation_name(stmt.relation, line)), None)])
+    for element in stmt.tableElts or ():
+        for constraint in (element, *(getattr(element, "constraints", None) or ())):
+            referenced = getattr(constraint, "pktable", None)
+            if referenced is not None:
+                found.locks.append(TableLock(relation_name(referenced, line), "SHARE ROW EXCLUSIVE"))
+    if stmt.inhRelations:
+        raise PlanRefused("creating a partition or a child of a table is not known to be safe yet", line=line)
+    return found
+
+
+def _create_as(stmt: Any, line: int) -> _Found:
+    kind = KINDS[stmt.objtype]
+    if stmt.into.rel.relpersistence == "t":
+        raise PlanRefused("a temporary table would be gone before anybody sees it; use a table", line=line)
+    return _Found(introduces=[(Named(kind, relation_name(stmt.into.rel, line)), None)])
+
+
 def _index(stmt: Any, line: int) -> _Found:
     if stmt.concurrent:
         raise PlanRefused("CREATE INDEX CONCURRENTLY cannot run in a transaction; write CREATE INDEX", line=line)
-    prefix = relation_name(stmt.relation, line)[:-1]
-    return [], [] if stmt.idxname is None else [((*prefix, stmt.idxname), None)]
+    table = relation_name(stmt.relation, line)
+    found = _Found(locks=[TableLock(table, "SHARE")])
+    if stmt.idxname is not None:
+        found.introduces.append((Named("index", (*table[:-1], stmt.idxname)), None))
+    return found
 
 
 def _on_table(stmt: Any, line: int) -> _Found:
     """Read a trigger, rule or policy: made on a table, under a name of its own there."""
     match stmt:
         case ast.CreateTrigStmt():
-            table, name, kind = stmt.relation, stmt.trigname, "trigger"
+            table, name, kind, mode = stmt.relation, stmt.trigname, "trigger", "SHARE ROW EXCLUSIVE"
         case ast.RuleStmt():
-            table, name, kind = stmt.relation, stmt.rulename, "rule"
+            table, name, kind, mode = stmt.relation, stmt.rulename, "rule", "ACCESS EXCLUSIVE"
         case _:
-            table, name, kind = stmt.table, stmt.policy_name, "policy"
-    at = relation_name(table, line)
+            table, name, kind, mode = stmt.table, stmt.policy_name, "policy", "ACCESS EXCLUSIVE"
+    made = Named(kind, relation_name(table, line), part=name)
+    found = _Found(introduces=[(made, None)], locks=[TableLock(made.name, mode)])
     if getattr(stmt, "replace", False):
-        return [Alteration("definition", Named(kind, at, part=name, missing_ok=True))], [((*at, name), None)]
-    return [], [((*at, name), None)]
+        found.alterations.append(Alteration("definition", replace(made, missing_ok=True)))
+    return found
 
 
 def _view(stmt: Any, line: int) -> _Found:
-    name = relation_name(stmt.view, line)
-    replaced = [Alteration("definition", Named("view", name, missing_ok=True))] if stmt.replace else []
-    return replaced, [(name, None)]
+    made = Named("view", relation_name(stmt.view, line))
+    replaced = [Alteration("definition", replace(made, missing_ok=True))] if stmt.replace else []
+    return _Found(replaced, [(made, None)])
 
 
 _READERS: Final[Mapping[type, Callable[[Any, int], _Found]]] = {
@@ -293,14 +356,14 @@ _READERS: Final[Mapping[type, Callable[[Any, int], _Found]]] = {
     ast.AlterObjectSchemaStmt: _set_schema,
     ast.AlterOwnerStmt: _set_owner,
     ast.CommentStmt: _comment,
-    ast.CreateStmt: _creates(lambda s: s.relation),
-    ast.CreateTableAsStmt: _creates(lambda s: s.into.rel),
-    ast.CreateSeqStmt: _creates(lambda s: s.sequence),
-    ast.CreateEnumStmt: _creates(lambda s: s.typeName),
-    ast.CompositeTypeStmt: _creates(lambda s: s.typevar),
-    ast.CreateDomainStmt: _creates(lambda s: s.domainname),
-    ast.CreateRangeStmt: _creates(lambda s: s.typeName),
-    ast.CreateStatsStmt: _creates(lambda s: s.defnames),
+    ast.CreateStmt: _create_table,
+    ast.CreateTableAsStmt: _create_as,
+    ast.CreateSeqStmt: _creates("sequence", lambda s: s.sequence),
+    ast.CreateEnumStmt: _creates("type", lambda s: s.typeName),
+    ast.CompositeTypeStmt: _creates("type", lambda s: s.typevar),
+    ast.CreateDomainStmt: _creates("domain", lambda s: s.domainname),
+    ast.CreateRangeStmt: _creates("type", lambda s: s.typeName),
+    ast.CreateSchemaStmt: _creates("schema", lambda s: s.schemaname),
     ast.IndexStmt: _index,
     ast.ViewStmt: _view,
     ast.CreateTrigStmt: _on_table,

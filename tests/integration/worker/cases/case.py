@@ -44,6 +44,8 @@ class Case:
     accepts: tuple[str, ...] = ()
     #: What the survivors look like without it: part of each line that is new in the picture.
     leaves: tuple[str, ...] = ()
+    #: Whether survivors are changed, so that their lines differ in ways that `leaves` need not tell.
+    alters: bool = False
     #: Oldest PostgreSQL that knows what is used here, and why.
     since: int = 15
     why: str = ""
