@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from ledger.errors import Failed, ImpactChanged, LockNotAvailable, OutcomeUnknown, Refused, StepbackError
-from worker import created, fence, gates, registry, stamp
+from worker import fence, gates, registry, stamp
 from worker.commands import Procedure
+from worker.created import Created
 from worker.fence import Done, Holder
-from worker.objects.keeping import Address, Permits, merge
+from worker.objects.keeping import merge
 from worker.proof import Witness, prove
 from worker.target import Session
 from worker.work import Change, Lock, Work
@@ -112,29 +113,31 @@ class Apply:
     def _do(self, work: Work, witness: Witness, steps: list[dict[str, Any]], first_lock: float) -> None:
         session = self.session
         self._change(work.changes, steps)
-        permits, writes = self._later(work, steps)
+        work = self._later(work, steps)
         steps.append(self._timed("hold gates", lambda: gates.verify(session, work.gates)))
         steps.append(self._timed("check closing", lambda: gates.closing(session, self.holder.run)))
         self.at("gates_held")
-        steps.append(self._timed("prove", lambda: prove(session, witness, permits, writes)))
+        steps.append(self._timed("prove", lambda: prove(session, witness, work.permits, work.writes)))
         self.at("proved")
         registry.set_status(session, work.registry_id, work.outcome_status, _notes(work), self.holder.run)
         blocked_seconds = round(time.monotonic() - first_lock, 6)
         fence.mark(session, self.holder, Done(self.kind, self.migration, work, tuple(steps), blocked_seconds))
         self.at("marked")
 
-    def _later(self, work: Work, steps: list[dict[str, Any]]) -> tuple[Permits, frozenset[int]]:
-        """Compile and run the stages after the first, each on the catalog as it is by then."""
-        permits, writes = work.permits, work.writes
-        known: list[Address] = []
+    def _later(self, work: Work, steps: list[dict[str, Any]]) -> Work:
+        """Compile and run the stages after the first, each on the catalog as it is by then; return what it comes to."""
+        created = Created(self.session, self.witness)
         for number in range(1, len(work.later) + 1):
             stage = self.procedure.stage(self.session, number)
             self._change(stage.changes, steps)
-            found = created.objects(self.session, self.witness, known)
-            known += [Address(row["catalog"], row["objid"], row["subid"]) for row in found]
-            self.procedure.record_stage(self.session, number, found)
-            permits, writes = merge([permits, stage.permits]), writes | stage.writes
-        return permits, writes
+            finish = self.procedure.record_stage(self.session, number, created.since())
+            work = replace(
+                work,
+                permits=merge([work.permits, stage.permits]),
+                writes=work.writes | stage.writes,
+                finish=(*finish, *work.finish),
+            )
+        return work
 
     def _change(self, changes: tuple[Change, ...], steps: list[dict[str, Any]]) -> None:
         for change in changes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from worker.objects.keeping import Address
@@ -72,28 +71,33 @@ SELECT n.classid::regclass::text AS catalog, n.objid::bigint, n.subid, told.type
 """
 
 
-def objects(apply: Session, witness: Session, known: Iterable[Address]) -> list[Row]:
-    """Return what the transaction of `apply` has created, parts left out.
+class Created:
+    """Tells what one transaction has created, a statement at a time."""
 
-    Args:
-        apply: The session of the transaction.
-        witness: Sees what is there without it.
-        known: What was found before, by an earlier statement.
+    def __init__(self, apply: Session, witness: Session) -> None:
+        self._apply = apply
+        self._witness = witness
+        self._known: set[Address] = set()
 
-    Returns:
-        Rows of `catalog`, `objid`, `subid`, `kind`, `name` (as pg_identify_object says it) and `relation`.
-    """
-    young = apply.rows(_YOUNG)
-    old = {_address(row) for row in witness.rows(_KNOWN, {"objids": array(row["objid"] for row in young)})}
-    new = [row for row in young if _address(row) not in old | set(known)]
-    if not new:
-        return []
-    told: dict[str, list[Any]] = {
-        "catalogs": [row["catalog"] for row in new],
-        "objids": [row["objid"] for row in new],
-        "subids": [row["subid"] for row in new],
-    }
-    return apply.rows(_TOLD, told)
+    def since(self) -> list[Row]:
+        """Return what has been created since the last time that it was asked, parts left out.
+
+        Returns:
+            Rows of `catalog`, `objid`, `subid`, `kind`, `name` (as pg_identify_object says it) and `relation`.
+        """
+        young = self._apply.rows(_YOUNG)
+        known = self._witness.rows(_KNOWN, {"objids": array(row["objid"] for row in young)})
+        old = {_address(row) for row in known} | self._known
+        new = [row for row in young if _address(row) not in old]
+        if not new:
+            return []
+        self._known.update(_address(row) for row in new)
+        told: dict[str, list[Any]] = {
+            "catalogs": [row["catalog"] for row in new],
+            "objids": [row["objid"] for row in new],
+            "subids": [row["subid"] for row in new],
+        }
+        return self._apply.rows(_TOLD, told)
 
 
 def _address(row: Row) -> Address:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from worker.target import Row, Session
-from worker.work import Stage, Work
+from worker.work import FinishStep, Stage, Work
 
 
 class Procedure(Protocol):
@@ -21,8 +21,8 @@ class Procedure(Protocol):
     def stage(self, session: Session, number: int) -> Stage:
         """Compile a later stage, counted from 1, on the catalog as those before it have left it."""
 
-    def record_stage(self, session: Session, number: int, created: Sequence[Row]) -> None:
-        """Write down what a later stage preserved, and what it created, once it has run."""
+    def record_stage(self, session: Session, number: int, created: Sequence[Row]) -> tuple[FinishStep, ...]:
+        """Write down what a later stage preserved, and what it created; return what is to be done after COMMIT."""
 
     def registry_row(self, session: Session) -> int | None:
         """Return the registry row that the run is about, made now if the plan has none yet."""

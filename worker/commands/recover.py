@@ -8,7 +8,7 @@ from ledger.errors import Conflict, ImpactNotAccepted, NothingToRecover, Recover
 from ledger.model import Command
 from worker import fence, registry
 from worker.commands.backup_views import drop_views
-from worker.commands.rollback import relation_names
+from worker.commands.rollback import counting_steps, relation_names
 from worker.fence import Holder
 from worker.objects import altered, column, table
 from worker.objects import type as type_
@@ -91,14 +91,16 @@ class Recover:
             return self._retire(session, self._groups[number])
         return self._restore(session, number)
 
-    def record_stage(self, session: Session, number: int, created: Sequence[Row]) -> None:
+    def record_stage(self, session: Session, number: int, created: Sequence[Row]) -> tuple[FinishStep, ...]:
         """Write down what was taken away, as this run's."""
         assert number < len(self._groups)  # noqa: S101 - a stage of ours
         del created  # They are what the rollback removed.
         names = relation_names(session, {oid for keeping in self._retired for oid in keeping.locks})
         registry.preserve(session, self._holder, self._retired, names, self._recorded)
         self._recorded += len(self._retired)
+        counting = counting_steps(self._retired)
         self._retired = ()
+        return counting
 
     def _restore(self, session: Session, number: int) -> Stage:
         group = self._groups[number]
@@ -189,6 +191,8 @@ def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
     """Find what stands in the way before anything is touched."""
     problems: list[str] = []
     freed = [k.address.objid for k in kept if k.how in ("created", "changed")]
+    # By the time that they are needed they will have their names again.
+    ours = {k.address.objid for k in kept if k.how in ("created", "changed", "moved")}
     for k in kept:
         facts = k.definition["facts"]
         problems.extend(_gone(session, k))
@@ -205,7 +209,7 @@ def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
         problems.extend(
             f"table {name}, which {k.kind} {k.name} belongs to or refers to, does not exist"
             for name, oid in k.definition["locks"]
-            if session.value(_WHERE, (oid, name)) is None
+            if oid not in ours and session.value("SELECT to_regclass(%s)", (name,)) is None
         )
     if problems:
         raise Conflict("cannot be brought back as it was: " + "; ".join(dict.fromkeys(problems)))

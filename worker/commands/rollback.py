@@ -12,17 +12,20 @@ from ledger.settings import TargetSettings
 from worker import gates, registry
 from worker.commands.backup_views import make_views
 from worker.fence import Holder
+from worker.objects import rows
 from worker.objects.keeping import Action, Address, Item, Keeping, Permits, merge, quoted
 from worker.objects.quarantine import Quarantine
+from worker.objects.rows import Watched
 from worker.plan import source
 from worker.plan import stages as plan_stages
-from worker.plan.compile import compile_performed, compile_removal, stronger, table_locks
+from worker.plan.compile import compile_performed, compile_removal, stronger, table_locks, watched_tables
 from worker.plan.impact import compute, hash_of
 from worker.plan.names import relation
 from worker.plan.parse import Statement, parse
 from worker.plan.source import Plan
 from worker.plan.stages import Foreseen, split
 from worker.plan.statements import Analyze, words
+from worker.plan.verbatim import Performed
 from worker.target import Row, Session
 from worker.work import Change, FinishStep, Lock, Stage, Work
 
@@ -40,6 +43,8 @@ class _Compiled:
     locks: Mapping[int, str] = field(default_factory=dict)
     #: Quarantine schemas that it is the first to need.
     groundwork: tuple[Change, ...] = ()
+    #: Tables whose rows it may change.
+    watched: tuple[Watched, ...] = ()
 
 
 class Rollback:
@@ -58,6 +63,8 @@ class Rollback:
         self._foreseen: frozenset[Address] = frozenset()
         self._created: set[Address] = set()
         self._recorded = 0
+        #: Rows that the transaction had changed before the stage, by table.
+        self._counted: dict[int, int] = {}
 
     def prepare(self, session: Session) -> Work:
         """Find the plan, compute its impact and compile it.
@@ -71,7 +78,7 @@ class Rollback:
         self._stages = split(script.statements)
         self._quarantine = Quarantine(self._holder.run, self._command.command_id)
         self._created, self._recorded = set(), 0
-        first = self._first = self._compile(session, self._stages[0], self._quarantine)
+        first = self._first = self._compile(session, 0, self._quarantine)
         compiled = [first, *self._foresee(session, first)]
         items = tuple(item for entry in compiled for item in entry.items)
         absent = [name for entry in compiled for name in entry.absent]
@@ -92,7 +99,7 @@ class Rollback:
             later=tuple((*entry.groundwork, *entry.changes) for entry in compiled[1:]),
             permits=first.permits,
             gates=checks,
-            finish=(*_counting(keepings), *_analyzing(session, script.statements)),
+            finish=(*counting_steps(first.keepings), *_analyzing(session, script.statements)),
             registry_id=plan.row.id if plan.row else None,
             notes=(*script.notes, *(f"{name} does not exist: nothing to do for it" for name in absent)),
         )
@@ -110,21 +117,29 @@ class Rollback:
             ImpactChanged: It would reach what preflight did not see.
             StepbackError: Any reason not to do it; the whole run is taken back.
         """
-        compiled = self._now = self._compile(session, self._stages[number], self._quarantine)
+        compiled = self._now = self._compile(session, number, self._quarantine)
         strange = [
             item.label() for item in compiled.items if not self._is_known(item) and item.action is not Action.CARRIED
         ]
         if strange:
             raise ImpactChanged(f"the plan would reach what was not foreseen: {', '.join(strange)}")
-        return Stage((*compiled.groundwork, *compiled.changes), compiled.permits)
+        self._counted = rows.counters(session, compiled.watched)
+        changes = (*compiled.groundwork, *compiled.changes)
+        writes = frozenset(table.oid for table in compiled.watched)
+        return Stage(changes, compiled.permits, writes)
 
-    def record_stage(self, session: Session, number: int, created: Sequence[Row]) -> None:
-        """Write down what a later stage preserved, and what it created."""
+    def record_stage(self, session: Session, number: int, created: Sequence[Row]) -> tuple[FinishStep, ...]:
+        """Write down what a later stage preserved, and what it created; return what is to be counted."""
         assert self._now is not None  # noqa: S101 - compiled
         line = self._stages[number].line
+        watched, changed = self._now.watched, list[Keeping]()
+        if watched:
+            changed = rows.keep(session, watched, self._quarantine.copies, self._counted, line)
         made = [_created(row, line) for row in created]
         self._created.update(keeping.item.address for keeping in made)
-        self._preserve(session, (*self._now.keepings, *made))
+        keepings = (*self._now.keepings, *changed, *made)
+        self._preserve(session, keepings)
+        return counting_steps(keepings)
 
     def _is_known(self, item: Item) -> bool:
         table = None if item.relation is None else Address("pg_class", item.relation)
@@ -133,19 +148,15 @@ class Rollback:
     def _compile(
         self,
         session: Session,
-        stage: plan_stages.Stage,
+        number: int,
         quarantine: Quarantine,
         foreseen: Foreseen | None = None,
         changed: frozenset[Address] = frozenset(),
     ) -> _Compiled:
         assert self._plan is not None  # noqa: S101 - prepared
+        stage = self._stages[number]
         if stage.performed is not None:
-            owner = plan_owner(session, self._plan)
-            keepings = compile_performed(session, stage.performed, foreseen)
-            change = Change(f"line {stage.line}: {words(stage.performed.text)}", (stage.performed.text,), owner)
-            locks = table_locks(session, stage.performed, foreseen)
-            items = tuple(keeping.item for keeping in keepings)
-            return _Compiled(items, (), keepings, (change,), merge([k.permits for k in keepings]), locks)
+            return self._compile_performed(session, number, quarantine, foreseen)
         impact = compute(session, stage.removals, self._plan.options.accepts, foreseen, changed)
         known = len(quarantine.names)
         keepings = compile_removal(session, impact, quarantine)
@@ -159,13 +170,40 @@ class Rollback:
             groundwork=_schemas(quarantine.names[known:]),
         )
 
+    def _compile_performed(
+        self, session: Session, number: int, quarantine: Quarantine, foreseen: Foreseen | None
+    ) -> _Compiled:
+        performed = self._stages[number].performed
+        assert self._plan is not None and performed is not None  # noqa: S101, PT018 - prepared; the caller looked
+        known = len(quarantine.names)
+        owner = plan_owner(session, self._plan)
+        keepings = compile_performed(session, performed, foreseen)
+        watched = watched_tables(session, performed, number, foreseen)
+        before, after = _watching(watched, quarantine)
+        run = Change(f"line {performed.line}: {words(performed.text)}", (performed.text,), owner)
+        permits = [keeping.permits for keeping in keepings]
+        if performed.truncates:
+            permits.append(rows.truncated(session, watched))
+        locks = table_locks(session, performed, foreseen)
+        locks.update(dict.fromkeys((table.oid for table in watched), "ACCESS EXCLUSIVE"))
+        return _Compiled(
+            (*(keeping.item for keeping in keepings), *(rows.item(table, performed.line) for table in watched)),
+            (),
+            keepings,
+            (*before, run, *after),
+            merge(permits),
+            locks,
+            _schemas(quarantine.names[known:]),
+            tuple(watched),
+        )
+
     def _foresee(self, session: Session, first: _Compiled) -> Iterator[_Compiled]:
         """Compile the later stages on the catalog as it is, for preflight: what they reach, what they lock."""
         quarantine = Quarantine(self._holder.run, self._command.command_id)
         changed = {item.address for item in first.items}
-        for number, stage in enumerate(self._stages[1:], start=1):
+        for number in range(1, len(self._stages)):
             foreseen = Foreseen(self._stages[:number])
-            compiled = self._compile(session, stage, quarantine, foreseen, frozenset(changed))
+            compiled = self._compile(session, number, quarantine, foreseen, frozenset(changed))
             changed.update(item.address for item in compiled.items)
             yield compiled
 
@@ -298,6 +336,18 @@ def _schemas(names: Sequence[str]) -> tuple[Change, ...]:
     return tuple(Change(f"create {name}", (f"CREATE SCHEMA {quoted(name)}",)) for name in names)
 
 
+def _watching(watched: Sequence[Watched], quarantine: Quarantine) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
+    """Return what is done before and after a statement so that the rows that it changes are handed over."""
+    if not watched:
+        return (), ()
+    order = f"CREATE SEQUENCE IF NOT EXISTS {quoted(quarantine.copies, 'rows_order')}"
+    before = [
+        Change(f"watch the rows of {table.table}", (order, *rows.watch(table, quarantine.copies))) for table in watched
+    ]
+    after = [Change(f"let go of {table.table}", rows.unwatch(table, quarantine.copies)) for table in watched]
+    return tuple(before), tuple(after)
+
+
 def _created(row: Row, line: int) -> Keeping:
     address = Address(row["catalog"], row["objid"], row["subid"])
     because = f"line {line} creates it"
@@ -310,9 +360,10 @@ def _verb(keeping: Keeping) -> str:
     return f"{verb[keeping.item.action]} {keeping.item.label()}"
 
 
-def _counting(keepings: Sequence[Keeping]) -> list[FinishStep]:
+def counting_steps(keepings: Sequence[Keeping]) -> tuple[FinishStep, ...]:
+    """Return the steps that take rows and checksum of what is kept, when nobody writes there any more."""
     tables = dict.fromkeys((k.quarantine, k.relation) for k in keepings if k.relation is not None)
-    return [FinishStep(f"count {relation}", "count", json.dumps([schema, relation])) for schema, relation in tables]
+    return tuple(FinishStep(f"count {name}", "count", json.dumps([schema, name])) for schema, name in tables)
 
 
 def _analyzing(session: Session, statements: Sequence[Statement]) -> list[FinishStep]:

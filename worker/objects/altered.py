@@ -50,8 +50,10 @@ _WORDS: Final[Mapping[str, str]] = {
 }
 
 _SUBJECT = """
-SELECT told.type AS kind, told.identity, parts.object_names AS names, parts.object_args AS arguments, told.schema,
-       home.oid::bigint AS relation, format('%%I.%%I', n.nspname, home.relname) AS "table"
+SELECT told.type AS kind, told.identity, told.schema, parts.object_args AS arguments,
+       coalesce(ty.typname, parts.object_names[cardinality(parts.object_names)]) AS name,
+       home.oid::bigint AS relation,
+       CASE WHEN home.oid IS NOT NULL THEN format('%%I.%%I', n.nspname, home.relname) END AS "table"
   FROM pg_identify_object(%(catalog)s::text::regclass, %(objid)s, %(subid)s) AS told
  CROSS JOIN pg_identify_object_as_address(%(catalog)s::text::regclass, %(objid)s, %(subid)s) AS parts
   LEFT JOIN pg_constraint AS con ON %(catalog)s::text = 'pg_catalog.pg_constraint' AND con.oid = %(objid)s
@@ -59,6 +61,7 @@ SELECT told.type AS kind, told.identity, parts.object_names AS names, parts.obje
   LEFT JOIN pg_rewrite AS w ON %(catalog)s::text = 'pg_catalog.pg_rewrite' AND w.oid = %(objid)s
   LEFT JOIN pg_policy AS p ON %(catalog)s::text = 'pg_catalog.pg_policy' AND p.oid = %(objid)s
   LEFT JOIN pg_index AS i ON %(catalog)s::text = 'pg_catalog.pg_class' AND i.indexrelid = %(objid)s
+  LEFT JOIN pg_type AS ty ON %(catalog)s::text = 'pg_catalog.pg_type' AND ty.oid = %(objid)s
   LEFT JOIN pg_class AS home
     ON home.oid = coalesce(con.conrelid, t.tgrelid, w.ev_class, p.polrelid, i.indrelid,
                            CASE WHEN %(catalog)s::text = 'pg_catalog.pg_class' THEN %(objid)s::oid END)
@@ -77,7 +80,7 @@ def subject(session: Session, address: Address) -> Subject:
         address,
         found["kind"],
         found["identity"],
-        found["names"][-1],
+        found["name"],
         found["schema"],
         f"({', '.join(found['arguments'])})" if is_routine else "",
         found["table"] or "",

@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from ledger.errors import PlanRefused
-from worker.objects import altered, column, constraint, definition, index, table
+from worker.objects import altered, column, constraint, definition, index, rows, table
 from worker.objects import type as type_
 from worker.objects.keeping import Action, Item, Keeping
 from worker.objects.quarantine import Quarantine
+from worker.objects.rows import Watched
 from worker.plan.impact import Impact
 from worker.plan.names import relation, resolve
 from worker.plan.stages import Foreseen
@@ -85,6 +86,27 @@ def compile_performed(session: Session, performed: Performed, foreseen: Foreseen
             raise PlanRefused(f"{alteration.named} does not exist", line=performed.line)
         keepings.append(altered.keep(session, alteration.what, address, alteration.detail, performed.line))
     return tuple(keepings)
+
+
+def watched_tables(
+    session: Session, performed: Performed, stage: int, foreseen: Foreseen | None = None
+) -> list[Watched]:
+    """Return the tables whose rows a statement may change.
+
+    Raises:
+        PlanRefused: A table that it writes does not exist.
+    """
+    tables = set(rows.mentioned(session, performed.text)) if performed.opaque else set[int]()
+    for name in performed.writes:
+        named = Named("table", name)
+        led_back = named if foreseen is None else foreseen.led_back(named)
+        if led_back is None:
+            continue
+        oid = relation(session, led_back.name)
+        if oid is None:
+            raise PlanRefused(f"{named} does not exist", line=performed.line)
+        tables.add(oid)
+    return rows.reach(session, tables, performed.line, stage) if tables else []
 
 
 def table_locks(session: Session, performed: Performed, foreseen: Foreseen | None = None) -> dict[int, str]:

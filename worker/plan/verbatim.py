@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from pglast import ast
 from pglast.enums import AlterTableType as Sub
-from pglast.enums import ConstrType, ObjectType
+from pglast.enums import ConstrType, DropBehavior, ObjectType
 from pglast.stream import RawStream
+from pglast.visitors import Visitor
 
 from ledger.errors import PlanRefused
 from worker.plan.statements import Named, QualifiedName, relation_name
@@ -43,6 +44,11 @@ class Performed:
     introduces: tuple[tuple[Named, Named | None], ...]
     #: Tables that it locks besides those of its alterations.
     locks: tuple[TableLock, ...]
+    #: Tables and views whose rows it writes, as far as it says so.
+    writes: tuple[QualifiedName, ...]
+    #: Whether what it does is not in its text: a function, a block.
+    opaque: bool
+    truncates: bool
     line: int
     text: str
 
@@ -83,7 +89,16 @@ def read(stmt: object, line: int, text: str) -> Performed | None:
     if reader is None:
         return None
     found = reader(stmt, line)
-    return Performed(tuple(found.alterations), tuple(found.introduces), tuple(found.locks), line, text)
+    return Performed(
+        tuple(found.alterations),
+        tuple(found.introduces),
+        tuple(found.locks),
+        tuple(dict.fromkeys(found.writes)),
+        found.opaque,
+        found.truncates,
+        line,
+        text,
+    )
 
 
 @dataclass
@@ -93,6 +108,9 @@ class _Found:
     alterations: list[Alteration] = field(default_factory=list)
     introduces: list[tuple[Named, Named | None]] = field(default_factory=list)
     locks: list[TableLock] = field(default_factory=list)
+    writes: list[QualifiedName] = field(default_factory=list)
+    opaque: bool = False
+    truncates: bool = False
 
 
 # -- ALTER TABLE --------------------------------------------------------------
@@ -350,6 +368,46 @@ def _view(stmt: Any, line: int) -> _Found:
     return _Found(replaced, [(made, None)])
 
 
+# -- rows ---------------------------------------------------------------------
+
+
+def _rows(stmt: Any, line: int) -> _Found:
+    """Read INSERT, UPDATE, DELETE and MERGE, wherever they stand in the statement."""
+    return _Found(writes=[relation_name(node.relation, line) for node in _written_in(stmt)])
+
+
+def _written_in(stmt: Any) -> Iterator[Any]:
+    writers = (ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt, ast.MergeStmt)
+    found: list[Any] = []
+
+    class Finder(Visitor):
+        def visit(self, _ancestors: object, node: object) -> None:
+            if isinstance(node, writers):
+                found.append(node)
+
+    Finder()(stmt)
+    yield from found
+
+
+def _truncate(stmt: Any, line: int) -> _Found:
+    if stmt.behavior == DropBehavior.DROP_CASCADE:
+        raise PlanRefused("TRUNCATE … CASCADE would empty tables that it does not name; name them", line=line)
+    return _Found(writes=[relation_name(entry, line) for entry in stmt.relations], truncates=True)
+
+
+def _select(stmt: Any, line: int) -> _Found:
+    if stmt.intoClause is not None:
+        if stmt.intoClause.rel.relpersistence == "t":
+            raise PlanRefused("a temporary table would be gone before anybody sees it; use a table", line=line)
+        made = Named("table", relation_name(stmt.intoClause.rel, line))
+        return _Found(introduces=[(made, None)], opaque=True)
+    return _Found(writes=[relation_name(node.relation, line) for node in _written_in(stmt)], opaque=True)
+
+
+def _opaque(_stmt: Any, _line: int) -> _Found:
+    return _Found(opaque=True)
+
+
 _READERS: Final[Mapping[type, Callable[[Any, int], _Found]]] = {
     ast.AlterTableStmt: _alter_table,
     ast.RenameStmt: _rename,
@@ -364,6 +422,14 @@ _READERS: Final[Mapping[type, Callable[[Any, int], _Found]]] = {
     ast.CreateDomainStmt: _creates("domain", lambda s: s.domainname),
     ast.CreateRangeStmt: _creates("type", lambda s: s.typeName),
     ast.CreateSchemaStmt: _creates("schema", lambda s: s.schemaname),
+    ast.InsertStmt: _rows,
+    ast.UpdateStmt: _rows,
+    ast.DeleteStmt: _rows,
+    ast.MergeStmt: _rows,
+    ast.TruncateStmt: _truncate,
+    ast.SelectStmt: _select,
+    ast.DoStmt: _opaque,
+    ast.CallStmt: _opaque,
     ast.IndexStmt: _index,
     ast.ViewStmt: _view,
     ast.CreateTrigStmt: _on_table,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
@@ -14,8 +14,8 @@ from worker.apply import Apply
 from worker.commands.rollback import Rollback
 from worker.executor import pass_by
 from worker.fence import Holder
-from worker.target import Session, connect
-from worker.work import Change, Work
+from worker.target import Row, Session, connect
+from worker.work import Change, FinishStep, Stage, Work
 
 #: What the plan names, and what it does not name.
 GIVEN = """
@@ -145,7 +145,7 @@ class Tampered:
     def prepare(self, session: Session) -> Work:
         """Say what is to be done, and slip something in."""
         work = self.procedure.prepare(session)
-        extra = self.extra.replace("{quarantine}", work.quarantine[0])
+        extra = self.extra.replace("{quarantine}", work.groundwork[0].step.removeprefix("create "))
         path = ("SET LOCAL search_path = public", extra, "SET LOCAL search_path = pg_catalog, pg_temp")
         added = Change("tamper", path)
         changes = (added, *work.changes) if self.first else (*work.changes, added)
@@ -154,6 +154,14 @@ class Tampered:
     def record(self, session: Session, work: Work) -> None:
         """Write down what the plan preserves."""
         self.procedure.record(session, work)
+
+    def stage(self, session: Session, number: int) -> Stage:
+        """Compile a later stage; a plan that only drops has none."""
+        return self.procedure.stage(session, number)
+
+    def record_stage(self, session: Session, number: int, created: Sequence[Row]) -> tuple[FinishStep, ...]:
+        """Write down what a later stage did; a plan that only drops has none."""
+        return self.procedure.record_stage(session, number, created)
 
     def registry_row(self, session: Session) -> int | None:
         """Return the plan's row."""

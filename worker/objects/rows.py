@@ -1,0 +1,386 @@
+"""Rows that a plan's own statements change: the server itself hands over each one, through triggers made for the run.
+
+What a DELETE, an UPDATE or a function will touch cannot be read from its text. So every table in reach gets triggers for
+as long as the statement runs, which write the rows as they were into a table in quarantine; the server's own counters
+then tell whether any row got by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import Final
+
+from ledger.errors import PlanRefused, WouldLoseData
+from ledger.model import Json
+from worker.objects.column import rewritten
+from worker.objects.keeping import Action, Address, Item, Keeping, Permits, literal, merge, quoted
+from worker.target import Session
+
+#: Columns that a table in quarantine has beside those of the rows; no column of an application has a space there.
+_ORDER, _EVENT, _NOW = '"stepback order"', '"stepback event"', '"stepback now"'
+_TRIGGER: Final = '"stepback capture"'
+_BEFORE_TRUNCATE: Final = '"stepback capture truncate"'
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A table whose rows are handed over while a statement runs."""
+
+    oid: int
+    schema: str
+    name: str
+    #: As pg_identify_object gives it.
+    identity: str
+    #: Which of the script's statements watches it: each has tables of its own.
+    stage: int
+    #: Columns that hold values of their own: generated ones are left out.
+    columns: tuple[str, ...]
+    #: What a row is told apart by; None if nothing does.
+    key: tuple[str, ...] | None
+    #: Columns that no UPDATE can set: identity, always generated.
+    fixed: frozenset[str]
+    #: Columns that a change of the row referred to changes too.
+    cascaded: tuple[str, ...]
+
+    @property
+    def table(self) -> str:
+        """Its name, qualified and quoted."""
+        return quoted(self.schema, self.name)
+
+    def inside(self, quarantine: str) -> str:
+        """The table in quarantine that its rows go to."""
+        return quoted(quarantine, self.relation)
+
+    @property
+    def relation(self) -> str:
+        """Plain name of that table."""
+        return f"rows_{self.oid}_{self.stage}"
+
+
+#: From tables to all that a change of their rows may change: by cascades of foreign keys, through views and rules,
+#: in the bodies of trigger functions, on partitions and children.
+_REACH = """
+WITH RECURSIVE reach (oid) AS (
+    SELECT unnest(%(tables)s::oid[])
+    UNION
+    SELECT next.oid FROM reach CROSS JOIN LATERAL (
+        SELECT conrelid AS oid FROM pg_constraint
+         WHERE confrelid = reach.oid AND contype = 'f' AND (confdeltype <> 'a' OR confupdtype <> 'a')
+        UNION ALL
+        SELECT inhrelid FROM pg_inherits WHERE inhparent = reach.oid
+        UNION ALL
+        SELECT d.refobjid FROM pg_rewrite AS w JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+         WHERE w.ev_class = reach.oid AND d.refclassid = 'pg_class'::regclass
+        UNION ALL
+        SELECT c.oid FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+          JOIN pg_class AS c ON c.relkind IN ('r', 'p', 'v') AND p.prosrc ~* ('\\m' || c.relname || '\\M')
+         WHERE t.tgrelid = reach.oid AND NOT t.tgisinternal
+    ) AS next
+)
+SELECT DISTINCT c.oid::bigint, n.nspname AS schema, c.relname AS name, c.oid::regclass::text AS identity,
+       c.relkind::text AS relkind,
+       c.relforcerowsecurity AS forced,
+       ARRAY(SELECT attname::text FROM pg_attribute
+              WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum) AS columns,
+       ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attidentity = 'a') AS fixed,
+       ARRAY(SELECT a.attname::text FROM pg_constraint AS f JOIN pg_attribute AS a
+                 ON a.attrelid = f.conrelid AND a.attnum = ANY (f.conkey)
+              WHERE f.conrelid = c.oid AND f.contype = 'f'
+                AND (f.confupdtype NOT IN ('a', 'r') OR f.confdeltype IN ('n', 'd'))) AS cascaded,
+       (SELECT ARRAY(SELECT a.attname::text FROM unnest(x.indkey[0:x.indnkeyatts - 1]) WITH ORDINALITY AS k (number, place)
+                       JOIN pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = k.number ORDER BY k.place)
+          FROM pg_index AS x
+         WHERE x.indrelid = c.oid AND x.indisunique AND x.indimmediate AND x.indisvalid
+           AND x.indpred IS NULL AND x.indexprs IS NULL
+           AND NOT EXISTS (SELECT FROM unnest(x.indkey[0:x.indnkeyatts - 1]) AS k (number)
+                             JOIN pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = k.number
+                            WHERE NOT a.attnotnull)
+         ORDER BY x.indisprimary DESC, x.indnkeyatts, x.indexrelid LIMIT 1) AS key
+  FROM reach JOIN pg_class AS c ON c.oid = reach.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'emergency\\_backup%%'
+   AND c.relkind IN ('r', 'f') AND c.relpersistence <> 't'
+ ORDER BY 1
+"""
+
+_MENTIONED = """
+SELECT c.oid::bigint FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'v') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+   AND n.nspname NOT LIKE 'emergency\\_backup%%'
+   AND EXISTS (
+       WITH RECURSIVE said (oid, body) AS (
+           SELECT 0::oid, %(text)s::text COLLATE "C"
+           UNION
+           SELECT p.oid, p.prosrc COLLATE "C" FROM said JOIN pg_proc AS p ON said.body ~* ('\\m' || p.proname || '\\M')
+             JOIN pg_namespace AS pn ON pn.oid = p.pronamespace AND pn.nspname NOT IN ('pg_catalog', 'information_schema')
+       ) SELECT FROM said WHERE body ~* ('\\m' || c.relname || '\\M'))
+"""
+
+
+def mentioned(session: Session, text: str) -> list[int]:
+    """Return the tables that a statement mentions, or a function that it mentions does, and so on; as OIDs."""
+    return [row["oid"] for row in session.rows(_MENTIONED, {"text": text})]
+
+
+def reach(session: Session, tables: Iterable[int], line: int, stage: int) -> list[Watched]:
+    """Return every ordinary table whose rows may change when those of some tables do.
+
+    Args:
+        session: In the target.
+        tables: Tables and views that the statement writes, as OIDs.
+        line: Of the statement, for messages.
+        stage: Which of the script's statements it is.
+
+    Raises:
+        PlanRefused: One is a foreign table, whose rows nobody can hand over.
+    """
+    found = session.rows(_REACH, {"tables": sorted(tables)})
+    for row in found:
+        if row["relkind"] == "f":
+            raise PlanRefused(f"{row['name']} is a foreign table: its rows cannot be kept", line=line)
+    return [
+        Watched(
+            row["oid"],
+            row["schema"],
+            row["name"],
+            row["identity"],
+            stage,
+            tuple(row["columns"]),
+            None if row["key"] is None else tuple(row["key"]),
+            frozenset(row["fixed"]),
+            tuple(row["cascaded"]),
+        )
+        for row in found
+    ]
+
+
+def item(watched: Watched, line: int) -> Item:
+    """Return what the impact says of a table whose rows may change."""
+    address = Address("pg_class", watched.oid)
+    return Item(address, "rows", watched.identity, f"line {line} may change them", Action.COPIED, relation=watched.oid)
+
+
+def watch(watched: Watched, quarantine: str) -> tuple[str, ...]:
+    """Return the statements after which a table hands its rows over."""
+    inside, columns = watched.inside(quarantine), [quoted(name) for name in watched.columns]
+    listed, old = ", ".join(columns), ", ".join(f"OLD.{name}" for name in columns)
+    order = f"nextval({literal(quoted(quarantine, 'rows_order'))})"
+    body = f"""
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        INSERT INTO {inside} ({_ORDER}, {_EVENT}, {listed}) SELECT {order}, 'DELETE', {listed} FROM ONLY {watched.table};
+    ELSIF TG_OP = 'INSERT' THEN
+        INSERT INTO {inside} ({_ORDER}, {_EVENT}, {_NOW}) VALUES ({order}, TG_OP, to_jsonb(NEW));
+    ELSIF TG_OP = 'UPDATE' THEN
+        INSERT INTO {inside} ({_ORDER}, {_EVENT}, {_NOW}, {listed}) VALUES ({order}, TG_OP, to_jsonb(NEW), {old});
+    ELSE
+        INSERT INTO {inside} ({_ORDER}, {_EVENT}, {listed}) VALUES ({order}, TG_OP, {old});
+    END IF;
+    RETURN NULL;
+END"""
+    function = quoted(quarantine, f"capture_{watched.oid}")
+    return (
+        f"CREATE TABLE {inside} AS SELECT 0::bigint AS {_ORDER}, ''::text AS {_EVENT}, NULL::jsonb AS {_NOW}, {listed}"
+        f" FROM ONLY {watched.table} LIMIT 0",
+        f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
+        f" SET search_path = pg_catalog, pg_temp AS {literal(body)}",
+        f"CREATE TRIGGER {_TRIGGER} AFTER INSERT OR UPDATE OR DELETE ON {watched.table}"
+        f" FOR EACH ROW EXECUTE FUNCTION {function}()",
+        f"CREATE TRIGGER {_BEFORE_TRUNCATE} BEFORE TRUNCATE ON {watched.table}"
+        f" FOR EACH STATEMENT EXECUTE FUNCTION {function}()",
+        f"ALTER TABLE {watched.table} ENABLE ALWAYS TRIGGER {_TRIGGER}",
+        f"ALTER TABLE {watched.table} ENABLE ALWAYS TRIGGER {_BEFORE_TRUNCATE}",
+    )
+
+
+def unwatch(watched: Watched, quarantine: str) -> tuple[str, ...]:
+    """Return the statements that take the triggers away again."""
+    return (
+        f"DROP TRIGGER {_TRIGGER} ON {watched.table}",
+        f"DROP TRIGGER {_BEFORE_TRUNCATE} ON {watched.table}",
+        f"DROP FUNCTION {quoted(quarantine, f'capture_{watched.oid}')}()",
+    )
+
+
+def truncated(session: Session, tables: Sequence[Watched]) -> Permits:
+    """Return the catalog rows that TRUNCATE changes: it gives tables new files, and sequences that it restarts."""
+    sequences = session.rows(
+        "SELECT objid::bigint FROM pg_depend WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass"
+        " AND refobjid = ANY (%s::oid[]) AND deptype IN ('a', 'i') AND objid IN (SELECT seqrelid FROM pg_sequence)",
+        ([watched.oid for watched in tables],),
+    )
+    files = {Address("pg_class", row["objid"]): frozenset({"relfilenode"}) for row in sequences}
+    return merge([files, *(rewritten(session, watched.oid) for watched in tables)])
+
+
+_CHANGED = """
+SELECT relid::bigint AS oid, n_tup_upd + n_tup_del AS count FROM pg_stat_xact_user_tables WHERE relid = ANY (%s::oid[])
+"""
+
+
+def counters(session: Session, tables: Sequence[Watched]) -> dict[int, int]:
+    """Return how many rows of some tables this transaction has updated or deleted so far, as the server counts."""
+    return {row["oid"]: row["count"] for row in session.rows(_CHANGED, ([watched.oid for watched in tables],))}
+
+
+def keep(
+    session: Session, tables: Sequence[Watched], quarantine: str, before: dict[int, int], line: int
+) -> list[Keeping]:
+    """Say how the rows that were handed over are kept, once the statement has run.
+
+    Args:
+        session: Inside apply, after the statement.
+        tables: What was watched.
+        quarantine: The schema that their rows went to.
+        before: What `counters` said before the statement.
+        line: Of the statement.
+
+    Returns:
+        One for each table that rows of changed. They are given back last first, parents before children.
+
+    Raises:
+        WouldLoseData: Fewer rows were handed over than the server says were changed.
+        PlanRefused: Rows changed in a table without a key: nobody could tell which is which.
+    """
+    after = counters(session, tables)
+    touched: list[Watched] = []
+    for watched in tables:
+        events = {
+            row["event"]: row["count"]
+            for row in session.rows(f"SELECT {_EVENT} AS event, count(*) FROM {watched.inside(quarantine)} GROUP BY 1")
+        }
+        changed = after.get(watched.oid, 0) - before.get(watched.oid, 0)
+        if events.get("UPDATE", 0) + events.get("DELETE", 0) < changed:
+            raise WouldLoseData(f"line {line} changed rows of {watched.table} that were not handed over")
+        if not events:
+            session.execute(f"DROP TABLE {watched.inside(quarantine)}")
+            continue
+        if watched.key is None and events.keys() - {"DELETE"}:
+            raise PlanRefused(
+                f"{watched.table} has no primary key or UNIQUE NOT NULL key, so rows that are changed or added could not"
+                " be told apart when they come back; add a key first",
+                line=line,
+            )
+        touched.append(watched)
+    ordered = _children_first(session, touched)
+    keepings = [_keep_one(watched, quarantine, line) for watched in ordered]
+    if keepings:
+        # The last is given back first: before any row comes back, those that were not there go, children first.
+        undone = [statement for watched in ordered for statement in _take_away(watched, quarantine)]
+        keepings[-1] = _preceded(keepings[-1], undone)
+    return keepings
+
+
+def _preceded(keeping: Keeping, statements: Sequence[str]) -> Keeping:
+    return Keeping(
+        keeping.item,
+        remove=(),
+        restore=(*statements, *keeping.restore),
+        locks=keeping.locks,
+        quarantine=keeping.quarantine,
+        relation=keeping.relation,
+        facts=keeping.facts,
+    )
+
+
+def _children_first(session: Session, tables: Sequence[Watched]) -> list[Watched]:
+    """Order tables so that those which refer to others come before them."""
+    by_oid = {watched.oid: watched for watched in tables}
+    parents: TopologicalSorter[int] = TopologicalSorter(dict.fromkeys(by_oid, ()))
+    for row in session.rows(
+        "SELECT DISTINCT conrelid::bigint AS child, confrelid::bigint AS parent FROM pg_constraint"
+        " WHERE contype = 'f' AND conrelid <> confrelid AND conrelid = ANY (%(oids)s::oid[])"
+        " AND confrelid = ANY (%(oids)s::oid[])",
+        {"oids": sorted(by_oid)},
+    ):
+        parents.add(row["parent"], row["child"])
+    try:
+        return [by_oid[oid] for oid in parents.static_order()]
+    except CycleError:
+        return list(tables)
+
+
+def _keep_one(watched: Watched, quarantine: str, line: int) -> Keeping:
+    facts: dict[str, Json] = {"brings_values": True, "table": watched.table, "key": list(watched.key or ())}
+    return Keeping(
+        item(watched, line),
+        remove=(),
+        restore=_give_back(watched, quarantine),
+        locks=frozenset({watched.oid}),
+        quarantine=quarantine,
+        relation=watched.relation,
+        facts=facts,
+    )
+
+
+def _history(watched: Watched, quarantine: str) -> str:
+    """Return the beginning of a query that follows each row from how it began to what the run left of it.
+
+    `ended` has for each row where it is kept as it was (`kept`, NULL for one that the run added), and what was left of
+    it (`leaves` with its key; NULL for one that is gone). A change of the key is followed: a row appears under a key and
+    vanishes from it, in turn, and the next event of a row is the one that takes it from where the last one put it.
+    """
+    assert watched.key is not None  # noqa: S101 - the caller looked
+    inside, names = watched.inside(quarantine), [quoted(name) for name in watched.key]
+    key, new = ", ".join(names), ", ".join(f"(made).{name}" for name in names)
+    made = f"SELECT *, jsonb_populate_record(NULL::{watched.table}, {_NOW}) AS made FROM {inside}"
+    return f"""
+WITH RECURSIVE entries AS (
+    SELECT {_ORDER} AS place, 0 AS half, {_EVENT} AS event, ctid AS kept, NULL::jsonb AS leaves, {key} FROM {inside}
+     WHERE {_EVENT} <> 'INSERT'
+    UNION ALL
+    SELECT {_ORDER}, 1, {_EVENT}, NULL, {_NOW}, {new} FROM ({made}) AS rows WHERE {_EVENT} <> 'DELETE'
+), linked AS MATERIALIZED (
+    SELECT *, lead(CASE WHEN half = 0 THEN place END) OVER by_key AS next, lag(half) OVER by_key AS before
+      FROM entries WINDOW by_key AS (PARTITION BY {key} ORDER BY place, half)
+), life (kept, place) AS (
+    SELECT kept, place FROM linked WHERE half = 0 AND before IS DISTINCT FROM 1 OR event = 'INSERT'
+    UNION ALL
+    SELECT life.kept, linked.next FROM life JOIN linked USING (place) WHERE linked.half = 1 AND linked.next IS NOT NULL
+), ended AS (
+    SELECT life.kept, linked.leaves, {", ".join(f"linked.{name}" for name in names)}
+      FROM life LEFT JOIN linked ON linked.place = life.place AND linked.half = 1 WHERE linked.next IS NULL
+)"""
+
+
+def _same(watched: Watched) -> str:
+    """Return the condition that a row is still as the run left it, whatever other rows have changed about it since."""
+    without = f" - ARRAY[{', '.join(literal(name) for name in watched.cascaded)}]" if watched.cascaded else ""
+    assert watched.key is not None  # noqa: S101 - the caller looked
+    match = " AND ".join(f"now.{quoted(name)} = ended.{quoted(name)}" for name in watched.key)
+    return f"{match} AND (to_jsonb(now){without}) = (ended.leaves{without})"
+
+
+def _take_away(watched: Watched, quarantine: str) -> tuple[str, ...]:
+    """Return what takes rows away that the run added and nobody has touched since; they stay in quarantine."""
+    if watched.key is None:
+        return ()
+    return (
+        f"{_history(watched, quarantine)} DELETE FROM ONLY {watched.table} AS now USING ended"
+        f" WHERE ended.kept IS NULL AND {_same(watched)}",
+    )
+
+
+def _give_back(watched: Watched, quarantine: str) -> tuple[str, ...]:
+    """Return what gives rows their values again, and rows that are gone themselves; newer rows stay as they are."""
+    inside, columns = watched.inside(quarantine), [quoted(name) for name in watched.columns]
+    listed, values = ", ".join(columns), ", ".join(f"kept.{name}" for name in columns)
+    if watched.key is None:
+        return (
+            f"INSERT INTO {watched.table} ({listed}) OVERRIDING SYSTEM VALUE SELECT {listed} FROM {inside}"
+            f" WHERE {_EVENT} = 'DELETE' ORDER BY {_ORDER}",
+        )
+    history = _history(watched, quarantine)
+    known = f"ended JOIN {inside} AS kept ON kept.ctid = ended.kept"
+    taken = " AND ".join(f"now.{quoted(name)} = kept.{quoted(name)}" for name in watched.key)
+    settable = [quoted(name) for name in watched.columns if name not in watched.fixed]
+    update = (
+        f"{history} UPDATE ONLY {watched.table} AS now SET {', '.join(f'{name} = kept.{name}' for name in settable)}"
+        f" FROM {known} WHERE {_same(watched)}"
+    )
+    insert = (
+        f"{history} INSERT INTO {watched.table} ({listed}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {known}"
+        f" WHERE ended.leaves IS NULL AND NOT EXISTS (SELECT FROM ONLY {watched.table} AS now WHERE {taken})"
+    )
+    return (update, insert) if settable else (insert,)
