@@ -149,7 +149,8 @@ class Apply:
             if change.owner is None:
                 self.session.execute(statement)
             else:
-                self.session.perform(statement, change.owner)
+                with self.session.resolving(change.path):
+                    self.session.perform(statement, change.owner)
 
     def _timed(self, step: str, act: Callable[[], Any]) -> dict[str, Any]:
         began = time.monotonic()

@@ -198,6 +198,24 @@ class Session:
         self.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED READ {'ONLY' if read_only else 'WRITE'}")
 
     @contextmanager
+    def resolving(self, schemas: Sequence[str] | None) -> Iterator[None]:
+        """Let names in plans be resolved with other schemas for a while.
+
+        Args:
+            schemas: As a script says them; those that do not exist are passed over. None for the target's own.
+        """
+        own = self.schemas
+        if schemas is not None:
+            known = {row["name"] for row in self.rows("SELECT nspname::text AS name FROM pg_namespace")}
+            user = self.value("SELECT current_user::text")
+            said = [user if schema == "$user" else schema for schema in schemas]
+            self.schemas = tuple(schema for schema in said if schema in known)
+        try:
+            yield
+        finally:
+            self.schemas = own
+
+    @contextmanager
     def _unprepared(self) -> Iterator[None]:
         """Keep what was prepared: while it may prepare, the driver forgets it all at an ALTER, DROP or ROLLBACK TO."""
         self._connection.prepare_threshold = None

@@ -25,6 +25,8 @@ class Change:
     statements: tuple[str, ...]
     #: Role that they are run as, where they are the plan's own; None for the worker.
     owner: str | None = None
+    #: Schemas that names in the plan's own are resolved with; None for the target's.
+    path: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

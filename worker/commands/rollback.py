@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ledger.errors import ImpactChanged, NotAllowed, NothingToRollBack, NotPossible, PlanChanged
+from ledger.errors import ImpactChanged, NotAllowed, NothingToRollBack, NotPossible, PlanChanged, PlanRefused
 from ledger.model import Command
 from ledger.settings import TargetSettings
 from worker import gates, registry
@@ -25,7 +25,7 @@ from worker.plan.parse import Statement, parse
 from worker.plan.source import Plan
 from worker.plan.stages import Foreseen, split
 from worker.plan.statements import Analyze, words
-from worker.plan.verbatim import Performed
+from worker.plan.wrapping import Locking
 from worker.target import Row, Session
 from worker.work import Change, FinishStep, Lock, Stage, Work
 
@@ -78,7 +78,8 @@ class Rollback:
         self._stages = split(script.statements)
         self._quarantine = Quarantine(self._holder.run, self._command.command_id)
         self._created, self._recorded = set(), 0
-        first = self._first = self._compile(session, 0, self._quarantine)
+        with session.resolving(self._stages[0].path):
+            first = self._first = self._compile(session, 0, self._quarantine)
         compiled = [first, *self._foresee(session, first)]
         items = tuple(item for entry in compiled for item in entry.items)
         absent = [name for entry in compiled for name in entry.absent]
@@ -93,7 +94,7 @@ class Rollback:
             items=items,
             impact_sha256=hash_of(items),
             plan_sha256=plan.sha256,
-            locks=_locks(session, compiled),
+            locks=_locks(session, compiled, _asked_for(session, script.statements)),
             groundwork=first.groundwork,
             changes=first.changes,
             later=tuple((*entry.groundwork, *entry.changes) for entry in compiled[1:]),
@@ -117,7 +118,8 @@ class Rollback:
             ImpactChanged: It would reach what preflight did not see.
             StepbackError: Any reason not to do it; the whole run is taken back.
         """
-        compiled = self._now = self._compile(session, number, self._quarantine)
+        with session.resolving(self._stages[number].path):
+            compiled = self._now = self._compile(session, number, self._quarantine)
         strange = [
             item.label() for item in compiled.items if not self._is_known(item) and item.action is not Action.CARRIED
         ]
@@ -180,7 +182,9 @@ class Rollback:
         keepings = compile_performed(session, performed, foreseen)
         watched = watched_tables(session, performed, number, foreseen)
         before, after = _watching(watched, quarantine)
-        run = Change(f"line {performed.line}: {words(performed.text)}", (performed.text,), owner)
+        run = Change(
+            f"line {performed.line}: {words(performed.text)}", (performed.text,), owner, self._stages[number].path
+        )
         permits = [keeping.permits for keeping in keepings]
         if performed.truncates:
             permits.append(rows.truncated(session, watched))
@@ -203,7 +207,8 @@ class Rollback:
         changed = {item.address for item in first.items}
         for number in range(1, len(self._stages)):
             foreseen = Foreseen(self._stages[:number])
-            compiled = self._compile(session, number, quarantine, foreseen, frozenset(changed))
+            with session.resolving(self._stages[number].path):
+                compiled = self._compile(session, number, quarantine, foreseen, frozenset(changed))
             changed.update(item.address for item in compiled.items)
             yield compiled
 
@@ -321,8 +326,20 @@ def plan_owner(session: Session, plan: Plan) -> str:
     return name
 
 
-def _locks(session: Session, compiled: Sequence[_Compiled]) -> tuple[Lock, ...]:
-    modes: dict[int, str] = {}
+def _asked_for(session: Session, statements: Sequence[Statement]) -> dict[int, str]:
+    """Return the locks that the script itself asks for, by OID, with the mode."""
+    asked: dict[int, str] = {}
+    for statement in statements:
+        for lock in statement.locks if isinstance(statement, Locking) else ():
+            oid = relation(session, lock.name)
+            if oid is None:
+                raise PlanRefused(f"table {'.'.join(lock.name)} does not exist", line=statement.line)
+            asked[oid] = stronger(asked.get(oid, lock.mode), lock.mode)
+    return asked
+
+
+def _locks(session: Session, compiled: Sequence[_Compiled], asked: Mapping[int, str]) -> tuple[Lock, ...]:
+    modes = dict(asked)
     for entry in compiled:
         for oid in (oid for keeping in entry.keepings for oid in keeping.locks):
             modes[oid] = "ACCESS EXCLUSIVE"

@@ -6,6 +6,7 @@ is now, and which catalog rows a change of it explains: the same for the way the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -275,7 +276,8 @@ _OWNERS = """
 SELECT 'pg_class' AS catalog, c.oid::bigint, pg_get_userbyid(c.relowner) AS owner FROM pg_class AS c
  WHERE c.oid = %(class)s OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = %(class)s)
     OR c.oid = (SELECT reltoastrelid FROM pg_class WHERE oid = %(class)s)
-    OR c.oid IN (SELECT indexrelid FROM pg_index JOIN pg_class AS t ON t.reltoastrelid = indrelid WHERE t.oid = %(class)s)
+    OR c.oid IN (SELECT indexrelid FROM pg_index JOIN pg_class AS t ON t.reltoastrelid = indrelid
+                  WHERE t.oid = %(class)s)
     OR c.oid IN (SELECT objid FROM pg_depend WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass
                     AND refobjid = %(class)s AND deptype IN ('a', 'i'))
     OR c.oid IN (SELECT typrelid FROM pg_type WHERE oid = %(type)s AND typrelid <> 0)
@@ -339,10 +341,10 @@ def _comment_permits(_session: Session, of: Subject, _detail: str) -> Permits:
 
 _CLASS = """
 SELECT relrowsecurity AS secured, relforcerowsecurity AS forced, reloptions AS options, relreplident::text AS identity,
-       (SELECT c.relname FROM pg_index JOIN pg_class AS c ON c.oid = indexrelid WHERE indrelid = t.oid AND indisreplident)
-           AS identity_index,
-       (SELECT c.relname FROM pg_index JOIN pg_class AS c ON c.oid = indexrelid WHERE indrelid = t.oid AND indisclustered)
-           AS clustered
+       (SELECT c.relname FROM pg_index JOIN pg_class AS c ON c.oid = indexrelid
+         WHERE indrelid = t.oid AND indisreplident) AS identity_index,
+       (SELECT c.relname FROM pg_index JOIN pg_class AS c ON c.oid = indexrelid
+         WHERE indrelid = t.oid AND indisclustered) AS clustered
   FROM pg_class AS t WHERE oid = %s
 """
 
@@ -403,7 +405,8 @@ _FIRING = """
 SELECT 'pg_trigger' AS catalog, oid::bigint, 'TRIGGER ' || quote_ident(tgname) AS what, tgenabled::text AS state
   FROM pg_trigger WHERE NOT tgisinternal AND (oid = %(trigger)s OR tgrelid = %(table)s)
 UNION ALL
-SELECT 'pg_rewrite', oid::bigint, 'RULE ' || quote_ident(rulename), ev_enabled::text FROM pg_rewrite WHERE oid = %(rule)s
+SELECT 'pg_rewrite', oid::bigint, 'RULE ' || quote_ident(rulename), ev_enabled::text
+  FROM pg_rewrite WHERE oid = %(rule)s
 """
 
 
@@ -442,6 +445,47 @@ def _validation_permits(session: Session, of: Subject, _detail: str) -> Permits:
     return {**{Address("pg_trigger", row["oid"]): GONE for row in triggers}, of.address: GONE}
 
 
+# -- types and sequences --------------------------------------------------------
+
+
+def _label(_session: Session, of: Subject, renamed: str) -> Iterator[str]:
+    was, now = json.loads(renamed)
+    yield f"ALTER TYPE {of.identity} RENAME VALUE {literal(now)} TO {literal(was)}"
+
+
+def _label_permits(_session: Session, of: Subject, _detail: str) -> Permits:
+    return {of.address: frozenset({"enumlabel"})}
+
+
+_SEQUENCE = """
+SELECT format_type(seqtypid, NULL) AS type, seqstart AS start, seqincrement AS increment, seqmin AS min, seqmax AS max,
+       seqcache AS cache, seqcycle AS cycles FROM pg_sequence WHERE seqrelid = %s
+"""
+
+
+def _sequence(session: Session, of: Subject, _detail: str) -> Iterator[str]:
+    found = _row(session, _SEQUENCE, of.address.objid)
+    position = session.row(f"SELECT last_value, is_called FROM {of.table}")
+    assert position is not None  # noqa: S101 - a sequence has one row
+    yield (
+        f"ALTER SEQUENCE {of.table} AS {found['type']} INCREMENT {found['increment']} MINVALUE {found['min']}"
+        f" MAXVALUE {found['max']} START {found['start']} CACHE {found['cache']}"
+        f" {'CYCLE' if found['cycles'] else 'NO CYCLE'}"
+    )
+    # If numbers were drawn since, none of them may be drawn again.
+    further = "least" if found["increment"] < 0 else "greatest"
+    was, called = position["last_value"], literal(str(position["is_called"]))
+    yield (
+        f"SELECT setval({literal(of.table)}, CASE WHEN is_called THEN {further}(last_value, {was}) ELSE {was} END,"
+        f" is_called OR {called}) FROM {of.table}"
+    )
+
+
+def _sequence_permits(_session: Session, of: Subject, _detail: str) -> Permits:
+    changed = {"seqtypid", "seqstart", "seqincrement", "seqmin", "seqmax", "seqcache", "seqcycle"}
+    return {of.address: frozenset({"relfilenode", *changed})}
+
+
 # -- all of them ---------------------------------------------------------------
 
 
@@ -460,7 +504,8 @@ def _schema_permits(session: Session, of: Subject, _detail: str) -> Permits:
     }
     found = {Address(row["catalog"], row["oid"]): changed[row["catalog"]] for row in _owners(session, of)}
     for row in session.rows(
-        "SELECT oid::bigint FROM pg_constraint WHERE %(class)s AND conrelid = %(oid)s OR NOT %(class)s AND contypid = %(oid)s",
+        "SELECT oid::bigint FROM pg_constraint"
+        " WHERE %(class)s AND conrelid = %(oid)s OR NOT %(class)s AND contypid = %(oid)s",
         {"class": of.address.catalog == "pg_class", "oid": of.address.objid},
     ):
         found[Address("pg_constraint", row["oid"])] = frozenset({"connamespace"})
@@ -495,6 +540,8 @@ _ASPECTS: Final[Mapping[str, _Aspect]] = {
     "cluster": _Aspect(_cluster, _index_permits("indisclustered")),
     "firing": _Aspect(_firing, _firing_permits),
     "firing of all": _Aspect(_firing, _firing_permits),
+    "label": _Aspect(_label, _label_permits),
+    "sequence": _Aspect(_sequence, _sequence_permits, locks=False),
     "validation": _Aspect(_validation, _validation_permits),
 }
 

@@ -1,8 +1,8 @@
 """Rows that a plan's own statements change: the server itself hands over each one, through triggers made for the run.
 
-What a DELETE, an UPDATE or a function will touch cannot be read from its text. So every table in reach gets triggers for
-as long as the statement runs, which write the rows as they were into a table in quarantine; the server's own counters
-then tell whether any row got by.
+What a DELETE, an UPDATE or a function will touch cannot be read from its text. So every table in reach gets triggers
+for as long as the statement runs, which write the rows as they were into a table in quarantine; the server's own
+counters then tell whether any row got by.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from worker.target import Session
 #: Columns that a table in quarantine has beside those of the rows; no column of an application has a space there.
 _ORDER, _EVENT, _NOW = '"stepback order"', '"stepback event"', '"stepback now"'
 _TRIGGER: Final = '"stepback capture"'
-_BEFORE_TRUNCATE: Final = '"stepback capture truncate"'
+_TRUNCATE: Final = '"stepback capture truncate"'
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ WITH RECURSIVE reach (oid) AS (
         UNION ALL
         SELECT inhrelid FROM pg_inherits WHERE inhparent = reach.oid
         UNION ALL
-        SELECT d.refobjid FROM pg_rewrite AS w JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+        SELECT d.refobjid FROM pg_rewrite AS w
+          JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
          WHERE w.ev_class = reach.oid AND d.refclassid = 'pg_class'::regclass
         UNION ALL
         SELECT c.oid FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
@@ -83,13 +84,15 @@ SELECT DISTINCT c.oid::bigint, n.nspname AS schema, c.relname AS name, c.oid::re
        c.relkind::text AS relkind,
        c.relforcerowsecurity AS forced,
        ARRAY(SELECT attname::text FROM pg_attribute
-              WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum) AS columns,
+              WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+              ORDER BY attnum) AS columns,
        ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attidentity = 'a') AS fixed,
        ARRAY(SELECT a.attname::text FROM pg_constraint AS f JOIN pg_attribute AS a
                  ON a.attrelid = f.conrelid AND a.attnum = ANY (f.conkey)
               WHERE f.conrelid = c.oid AND f.contype = 'f'
                 AND (f.confupdtype NOT IN ('a', 'r') OR f.confdeltype IN ('n', 'd'))) AS cascaded,
-       (SELECT ARRAY(SELECT a.attname::text FROM unnest(x.indkey[0:x.indnkeyatts - 1]) WITH ORDINALITY AS k (number, place)
+       (SELECT ARRAY(SELECT a.attname::text
+                       FROM unnest(x.indkey[0:x.indnkeyatts - 1]) WITH ORDINALITY AS k (number, place)
                        JOIN pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = k.number ORDER BY k.place)
           FROM pg_index AS x
          WHERE x.indrelid = c.oid AND x.indisunique AND x.indimmediate AND x.indisvalid
@@ -113,7 +116,8 @@ SELECT c.oid::bigint FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.reln
            SELECT 0::oid, %(text)s::text COLLATE "C"
            UNION
            SELECT p.oid, p.prosrc COLLATE "C" FROM said JOIN pg_proc AS p ON said.body ~* ('\\m' || p.proname || '\\M')
-             JOIN pg_namespace AS pn ON pn.oid = p.pronamespace AND pn.nspname NOT IN ('pg_catalog', 'information_schema')
+             JOIN pg_namespace AS pn
+               ON pn.oid = p.pronamespace AND pn.nspname NOT IN ('pg_catalog', 'information_schema')
        ) SELECT FROM said WHERE body ~* ('\\m' || c.relname || '\\M'))
 """
 
@@ -169,7 +173,8 @@ def watch(watched: Watched, quarantine: str) -> tuple[str, ...]:
     body = f"""
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
-        INSERT INTO {inside} ({_ORDER}, {_EVENT}, {listed}) SELECT {order}, 'DELETE', {listed} FROM ONLY {watched.table};
+        INSERT INTO {inside} ({_ORDER}, {_EVENT}, {listed})
+        SELECT {order}, 'DELETE', {listed} FROM ONLY {watched.table};
     ELSIF TG_OP = 'INSERT' THEN
         INSERT INTO {inside} ({_ORDER}, {_EVENT}, {_NOW}) VALUES ({order}, TG_OP, to_jsonb(NEW));
     ELSIF TG_OP = 'UPDATE' THEN
@@ -180,17 +185,18 @@ BEGIN
     RETURN NULL;
 END"""
     function = quoted(quarantine, f"capture_{watched.oid}")
+    made = (
+        f"SELECT 0::bigint AS {_ORDER}, ''::text AS {_EVENT}, NULL::jsonb AS {_NOW}, {listed} FROM ONLY {watched.table}"
+    )
+    options = "RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp"
+    rows, table = f"AFTER INSERT OR UPDATE OR DELETE ON {watched.table} FOR EACH ROW", watched.table
     return (
-        f"CREATE TABLE {inside} AS SELECT 0::bigint AS {_ORDER}, ''::text AS {_EVENT}, NULL::jsonb AS {_NOW}, {listed}"
-        f" FROM ONLY {watched.table} LIMIT 0",
-        f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
-        f" SET search_path = pg_catalog, pg_temp AS {literal(body)}",
-        f"CREATE TRIGGER {_TRIGGER} AFTER INSERT OR UPDATE OR DELETE ON {watched.table}"
-        f" FOR EACH ROW EXECUTE FUNCTION {function}()",
-        f"CREATE TRIGGER {_BEFORE_TRUNCATE} BEFORE TRUNCATE ON {watched.table}"
-        f" FOR EACH STATEMENT EXECUTE FUNCTION {function}()",
-        f"ALTER TABLE {watched.table} ENABLE ALWAYS TRIGGER {_TRIGGER}",
-        f"ALTER TABLE {watched.table} ENABLE ALWAYS TRIGGER {_BEFORE_TRUNCATE}",
+        f"CREATE TABLE {inside} AS SELECT {own}, {listed} FROM ONLY {table} LIMIT 0",
+        f"CREATE FUNCTION {function}() {options} AS {literal(body)}",
+        f"CREATE TRIGGER {_TRIGGER} {rows} EXECUTE FUNCTION {function}()",
+        f"CREATE TRIGGER {_TRUNCATE} BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {function}()",
+        f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {_TRIGGER}",
+        f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {_TRUNCATE}",
     )
 
 
@@ -198,7 +204,7 @@ def unwatch(watched: Watched, quarantine: str) -> tuple[str, ...]:
     """Return the statements that take the triggers away again."""
     return (
         f"DROP TRIGGER {_TRIGGER} ON {watched.table}",
-        f"DROP TRIGGER {_BEFORE_TRUNCATE} ON {watched.table}",
+        f"DROP TRIGGER {_TRUNCATE} ON {watched.table}",
         f"DROP FUNCTION {quoted(quarantine, f'capture_{watched.oid}')}()",
     )
 
@@ -258,8 +264,8 @@ def keep(
             continue
         if watched.key is None and events.keys() - {"DELETE"}:
             raise PlanRefused(
-                f"{watched.table} has no primary key or UNIQUE NOT NULL key, so rows that are changed or added could not"
-                " be told apart when they come back; add a key first",
+                f"{watched.table} has no primary key or UNIQUE NOT NULL key, so rows that are changed or added could"
+                " not be told apart when they come back; add a key first",
                 line=line,
             )
         touched.append(watched)
@@ -327,8 +333,8 @@ def _history(watched: Watched, quarantine: str) -> str:
     made = f"SELECT *, jsonb_populate_record(NULL::{watched.table}, {_NOW}) AS made FROM {inside}"
     return f"""
 WITH RECURSIVE entries AS (
-    SELECT {_ORDER} AS place, 0 AS half, {_EVENT} AS event, ctid AS kept, NULL::jsonb AS leaves, {key} FROM {inside}
-     WHERE {_EVENT} <> 'INSERT'
+    SELECT {_ORDER} AS place, 0 AS half, {_EVENT} AS event, ctid AS kept, NULL::jsonb AS leaves, {key}
+      FROM {inside} WHERE {_EVENT} <> 'INSERT'
     UNION ALL
     SELECT {_ORDER}, 1, {_EVENT}, NULL, {_NOW}, {new} FROM ({made}) AS rows WHERE {_EVENT} <> 'DELETE'
 ), linked AS MATERIALIZED (
@@ -337,7 +343,8 @@ WITH RECURSIVE entries AS (
 ), life (kept, place) AS (
     SELECT kept, place FROM linked WHERE half = 0 AND before IS DISTINCT FROM 1 OR event = 'INSERT'
     UNION ALL
-    SELECT life.kept, linked.next FROM life JOIN linked USING (place) WHERE linked.half = 1 AND linked.next IS NOT NULL
+    SELECT life.kept, linked.next FROM life JOIN linked USING (place)
+     WHERE linked.half = 1 AND linked.next IS NOT NULL
 ), ended AS (
     SELECT life.kept, linked.leaves, {", ".join(f"linked.{name}" for name in names)}
       FROM life LEFT JOIN linked ON linked.place = life.place AND linked.half = 1 WHERE linked.next IS NULL
@@ -356,10 +363,8 @@ def _take_away(watched: Watched, quarantine: str) -> tuple[str, ...]:
     """Return what takes rows away that the run added and nobody has touched since; they stay in quarantine."""
     if watched.key is None:
         return ()
-    return (
-        f"{_history(watched, quarantine)} DELETE FROM ONLY {watched.table} AS now USING ended"
-        f" WHERE ended.kept IS NULL AND {_same(watched)}",
-    )
+    added = f"ended WHERE ended.kept IS NULL AND {_same(watched)}"
+    return (f"{_history(watched, quarantine)} DELETE FROM ONLY {watched.table} AS now USING {added}",)
 
 
 def _give_back(watched: Watched, quarantine: str) -> tuple[str, ...]:
@@ -367,10 +372,8 @@ def _give_back(watched: Watched, quarantine: str) -> tuple[str, ...]:
     inside, columns = watched.inside(quarantine), [quoted(name) for name in watched.columns]
     listed, values = ", ".join(columns), ", ".join(f"kept.{name}" for name in columns)
     if watched.key is None:
-        return (
-            f"INSERT INTO {watched.table} ({listed}) OVERRIDING SYSTEM VALUE SELECT {listed} FROM {inside}"
-            f" WHERE {_EVENT} = 'DELETE' ORDER BY {_ORDER}",
-        )
+        gone = f"SELECT {listed} FROM {inside} WHERE {_EVENT} = 'DELETE' ORDER BY {_ORDER}"
+        return (f"INSERT INTO {watched.table} ({listed}) OVERRIDING SYSTEM VALUE {gone}",)
     history = _history(watched, quarantine)
     known = f"ended JOIN {inside} AS kept ON kept.ctid = ended.kept"
     taken = " AND ".join(f"now.{quoted(name)} = kept.{quoted(name)}" for name in watched.key)

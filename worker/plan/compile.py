@@ -13,9 +13,9 @@ from worker.objects.quarantine import Quarantine
 from worker.objects.rows import Watched
 from worker.plan.impact import Impact
 from worker.plan.names import relation, resolve
+from worker.plan.performed import Performed
 from worker.plan.stages import Foreseen
 from worker.plan.statements import Named
-from worker.plan.verbatim import Performed
 from worker.target import Session
 
 #: What goes first: whatever hangs on something else. Recovery runs the other way round.
@@ -121,8 +121,17 @@ def table_locks(session: Session, performed: Performed, foreseen: Foreseen | Non
     return found
 
 
-#: Modes that statements of a plan take, from weak to strong.
-_MODES = ("SHARE", "SHARE ROW EXCLUSIVE", "ACCESS EXCLUSIVE")
+#: Modes of a table lock, from weak to strong.
+_MODES = (
+    "ACCESS SHARE",
+    "ROW SHARE",
+    "ROW EXCLUSIVE",
+    "SHARE UPDATE EXCLUSIVE",
+    "SHARE",
+    "SHARE ROW EXCLUSIVE",
+    "EXCLUSIVE",
+    "ACCESS EXCLUSIVE",
+)
 
 
 def stronger(one: str, other: str) -> str:

@@ -12,11 +12,12 @@ from pglast.parser import ParseError
 
 from ledger.errors import PlanRefused
 from worker.plan import statements as statements_
-from worker.plan import verbatim
+from worker.plan import verbatim, wrapping
+from worker.plan.performed import Performed
 from worker.plan.statements import Analyze, Removal
-from worker.plan.verbatim import Performed
+from worker.plan.wrapping import Ignored, Locking, Path
 
-Statement: TypeAlias = Removal | Performed | Analyze
+Statement: TypeAlias = Removal | Performed | Analyze | Locking | Path | Ignored
 
 #: Largest script, in bytes of UTF-8.
 MAX_SCRIPT_BYTES = 1024 * 1024
@@ -46,14 +47,18 @@ def parse(text: str, source: str = "rollback.sql") -> Script:
     inner = tuple(_without_outer_transaction(found))
     notes = () if len(inner) == len(found) else ("the outer BEGIN … COMMIT was taken off: the run is one transaction",)
     read = tuple(_read(raw, text, source) for raw in inner)
-    if all(isinstance(statement, Analyze) for statement in read):
+    if not any(isinstance(statement, Removal | Performed) for statement in read):
         raise PlanRefused(f"{source} changes nothing; a plan needs a statement that does")
-    return Script(read, notes)
+    return Script(read, (*notes, *(statement.note for statement in read if isinstance(statement, Ignored))))
 
 
 def _read(raw: ast.RawStmt, text: str, source: str) -> Statement:
     line, exact = line_of(raw, text), slice_of(raw, text)
-    found = statements_.read(raw.stmt, line, exact) or verbatim.read(raw.stmt, line, exact)
+    found = (
+        statements_.read(raw.stmt, line, exact)
+        or verbatim.read(raw.stmt, line, exact)
+        or wrapping.read(raw.stmt, line, exact)
+    )
     if found is None:
         raise statements_.refusal(raw.stmt, line, exact, source)
     return found

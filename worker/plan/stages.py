@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from worker.plan.statements import Analyze, Named, Removal
-from worker.plan.verbatim import Performed
+from worker.plan.parse import Statement
+from worker.plan.performed import Performed
+from worker.plan.statements import Named, Removal
+from worker.plan.wrapping import Path
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class Stage:
 
     removals: tuple[Removal, ...] = ()
     performed: Performed | None = None
+    #: Schemas that names in it are resolved with; None for the target's own.
+    path: tuple[str, ...] | None = None
 
     @property
     def line(self) -> int:
@@ -27,17 +31,20 @@ class Stage:
         return self.removals[0].line if self.performed is None else self.performed.line
 
 
-def split(statements: Iterable[Removal | Performed | Analyze]) -> tuple[Stage, ...]:
+def split(statements: Iterable[Statement]) -> tuple[Stage, ...]:
     """Return the stages of a script; the first holds removals only, and may be empty."""
     stages: list[Stage] = [Stage()]
+    path: tuple[str, ...] | None = None
     for statement in statements:
         match statement:
-            case Removal() if stages[-1].performed is None:
-                stages[-1] = Stage((*stages[-1].removals, statement))
+            case Path():
+                path = statement.schemas
+            case Removal() if stages[-1].performed is None and path == stages[-1].path:
+                stages[-1] = replace(stages[-1], removals=(*stages[-1].removals, statement))
             case Removal():
-                stages.append(Stage((statement,)))
+                stages.append(Stage((statement,), path=path))
             case Performed():
-                stages.append(Stage(performed=statement))
+                stages.append(Stage(performed=statement, path=path))
     return tuple(stages)
 
 

@@ -1,0 +1,115 @@
+"""A statement that is run as it is written, as a value: what it changes about what, what it makes, what it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pglast import ast
+from pglast.enums import ObjectType
+from pglast.stream import RawStream
+
+from ledger.errors import PlanRefused
+from worker.plan.statements import Named, QualifiedName
+
+
+@dataclass(frozen=True)
+class Alteration:
+    """One thing that a statement changes about one object."""
+
+    #: Key of worker/objects/altered.py: "default", "name", "comment", ...
+    what: str
+    named: Named
+    #: What else must be known to change it back: the new name, which triggers.
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class TableLock:
+    """A table that a statement locks, and how."""
+
+    name: QualifiedName
+    mode: str
+
+
+@dataclass(frozen=True)
+class Performed:
+    """A statement that is run as it is written, as the plan's owner."""
+
+    alterations: tuple[Alteration, ...]
+    #: Names that exist only once it has run, each with the name that it had before, or None for something new.
+    introduces: tuple[tuple[Named, Named | None], ...]
+    #: Tables that it locks besides those of its alterations.
+    locks: tuple[TableLock, ...]
+    #: Tables and views whose rows it writes, as far as it says so.
+    writes: tuple[QualifiedName, ...]
+    #: Whether what it does is not in its text: a function, a block.
+    opaque: bool
+    truncates: bool
+    line: int
+    text: str
+
+
+#: How the grammar calls the kinds of object that have a name of their own.
+KINDS: Final[Mapping[ObjectType, str]] = {
+    ObjectType.OBJECT_TABLE: "table",
+    ObjectType.OBJECT_INDEX: "index",
+    ObjectType.OBJECT_VIEW: "view",
+    ObjectType.OBJECT_MATVIEW: "materialized view",
+    ObjectType.OBJECT_SEQUENCE: "sequence",
+    ObjectType.OBJECT_TYPE: "type",
+    ObjectType.OBJECT_DOMAIN: "domain",
+    ObjectType.OBJECT_SCHEMA: "schema",
+    ObjectType.OBJECT_FUNCTION: "function",
+    ObjectType.OBJECT_PROCEDURE: "procedure",
+    ObjectType.OBJECT_ROUTINE: "routine",
+    ObjectType.OBJECT_AGGREGATE: "aggregate",
+    ObjectType.OBJECT_STATISTIC_EXT: "statistics",
+}
+#: Parts of a table, which are named after it.
+PARTS: Final[Mapping[ObjectType, str]] = {
+    ObjectType.OBJECT_COLUMN: "column",
+    ObjectType.OBJECT_TABCONSTRAINT: "constraint",
+    ObjectType.OBJECT_TRIGGER: "trigger",
+    ObjectType.OBJECT_RULE: "rule",
+    ObjectType.OBJECT_POLICY: "policy",
+}
+
+
+@dataclass
+class Found:
+    """What a reader finds in a statement."""
+
+    alterations: list[Alteration] = field(default_factory=list)
+    introduces: list[tuple[Named, Named | None]] = field(default_factory=list)
+    locks: list[TableLock] = field(default_factory=list)
+    writes: list[QualifiedName] = field(default_factory=list)
+    opaque: bool = False
+    truncates: bool = False
+
+
+def object_name(kind: str, entry: object, line: int) -> Named:
+    """Return what a node that names an object names."""
+    arguments = None
+    parts: Any = entry
+    if isinstance(entry, ast.ObjectWithArgs):
+        parts = entry.objname
+        if not entry.args_unspecified:
+            arguments = tuple(type_text(argument) for argument in entry.objargs or ())
+    elif isinstance(entry, ast.TypeName):
+        parts = entry.names
+    elif isinstance(entry, ast.String):
+        parts = (entry,)
+    elif isinstance(entry, str):
+        return Named(kind, (entry,))
+    name = tuple(part.sval for part in parts)
+    if len(name) > 2:
+        raise PlanRefused("a name with a database in front is refused; write schema.name", line=line)
+    return Named(kind, name, arguments=arguments)
+
+
+def type_text(node: Any) -> str:
+    """Return a type as SQL."""
+    text: str = RawStream()(node)
+    return text

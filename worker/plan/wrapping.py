@@ -1,0 +1,110 @@
+"""What scripts wrap around the work: LOCK TABLE and SET, honoured where that is harmless."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pglast import ast
+from pglast.enums import VariableSetKind
+
+from ledger.errors import PlanRefused
+from worker.plan.performed import TableLock
+from worker.plan.statements import relation_name
+
+
+@dataclass(frozen=True)
+class Locking:
+    """LOCK TABLE: goes through the lock protocol, with all other locks of the run."""
+
+    locks: tuple[TableLock, ...]
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Path:
+    """SET search_path: how the names after it are resolved, for the script alone."""
+
+    #: None for the target's own.
+    schemas: tuple[str, ...] | None
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """SET of something that changes nothing about what is done."""
+
+    note: str
+    line: int
+    text: str
+
+
+#: From the number that the grammar gives to a mode.
+_MODES: Final = {
+    1: "ACCESS SHARE",
+    2: "ROW SHARE",
+    3: "ROW EXCLUSIVE",
+    4: "SHARE UPDATE EXCLUSIVE",
+    5: "SHARE",
+    6: "SHARE ROW EXCLUSIVE",
+    7: "EXCLUSIVE",
+    8: "ACCESS EXCLUSIVE",
+}
+
+#: Settings that tools write into every script, with the values that mean what is done anyway; None for any.
+_HARMLESS: Final[dict[str, frozenset[str] | None]] = {
+    "client_min_messages": None,
+    "client_encoding": frozenset({"utf8", "utf-8", "unicode"}),
+    "standard_conforming_strings": frozenset({"on", "true"}),
+    "xmloption": None,
+    "row_security": frozenset({"off", "false"}),
+    "default_tablespace": frozenset({""}),
+    "default_table_access_method": frozenset({"heap"}),
+    "transaction_timeout": None,
+    "application_name": None,
+    # The target's own limits hold; a script may ask for what it likes.
+    "lock_timeout": None,
+    "statement_timeout": None,
+    "idle_in_transaction_session_timeout": None,
+}
+
+
+def read(stmt: object, line: int, text: str) -> Locking | Path | Ignored | None:
+    """Read LOCK TABLE and SET; None if it is neither.
+
+    Raises:
+        PlanRefused: A setting that would change how the rest is understood.
+    """
+    match stmt:
+        case ast.LockStmt():
+            mode = _MODES[stmt.mode or 8]
+            locks = tuple(TableLock(relation_name(entry, line), mode) for entry in stmt.relations or ())
+            return Locking(locks, line, text)
+        case ast.VariableSetStmt():
+            return _set(stmt, line, text)
+    return None
+
+
+def _set(stmt: Any, line: int, text: str) -> Path | Ignored | None:
+    name = (stmt.name or "").lower()
+    if name == "search_path":
+        return Path(_values(stmt) if stmt.kind == VariableSetKind.VAR_SET_VALUE else None, line, text)
+    if name not in _HARMLESS:
+        return None
+    allowed = _HARMLESS[name]
+    if stmt.kind == VariableSetKind.VAR_SET_VALUE and allowed is not None:
+        value = ", ".join(_values(stmt)).lower()
+        if value not in allowed:
+            raise PlanRefused(f"SET {name} to anything but {', '.join(sorted(allowed))} is refused", line=line)
+    limits = " The target's own limits hold." if name.endswith("timeout") else ""
+    return Ignored(f"line {line}: SET {name} is left out.{limits}", line, text)
+
+
+def _values(stmt: Any) -> tuple[str, ...]:
+    found = []
+    for argument in stmt.args or ():
+        value = argument.val
+        found.append(str(value.sval if isinstance(value, ast.String) else getattr(value, "ival", value)))
+    return tuple(found)
