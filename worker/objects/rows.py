@@ -185,9 +185,7 @@ BEGIN
     RETURN NULL;
 END"""
     function = quoted(quarantine, f"capture_{watched.oid}")
-    made = (
-        f"SELECT 0::bigint AS {_ORDER}, ''::text AS {_EVENT}, NULL::jsonb AS {_NOW}, {listed} FROM ONLY {watched.table}"
-    )
+    own = f"0::bigint AS {_ORDER}, ''::text AS {_EVENT}, NULL::jsonb AS {_NOW}"
     options = "RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp"
     rows, table = f"AFTER INSERT OR UPDATE OR DELETE ON {watched.table} FOR EACH ROW", watched.table
     return (
@@ -324,8 +322,8 @@ def _history(watched: Watched, quarantine: str) -> str:
     """Return the beginning of a query that follows each row from how it began to what the run left of it.
 
     `ended` has for each row where it is kept as it was (`kept`, NULL for one that the run added), and what was left of
-    it (`leaves` with its key; NULL for one that is gone). A change of the key is followed: a row appears under a key and
-    vanishes from it, in turn, and the next event of a row is the one that takes it from where the last one put it.
+    it (`leaves` with its key; NULL for one that is gone). A change of the key is followed: a row appears under a key
+    and vanishes from it, in turn, and the next event of a row is the one that takes it from where the last one put it.
     """
     assert watched.key is not None  # noqa: S101 - the caller looked
     inside, names = watched.inside(quarantine), [quoted(name) for name in watched.key]
