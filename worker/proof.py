@@ -28,9 +28,11 @@ _CATALOGS: Mapping[str, tuple[tuple[str, ...], tuple[str, str, str | None]]] = {
     "pg_index": (("indexrelid",), ("pg_class", "indexrelid", None)),
     "pg_inherits": (("inhrelid", "inhparent"), ("pg_class", "inhrelid", None)),
     "pg_namespace": (("oid",), ("pg_namespace", "oid", None)),
+    "pg_partitioned_table": (("partrelid",), ("pg_class", "partrelid", None)),
     "pg_policy": (("oid",), ("pg_policy", "oid", None)),
     "pg_proc": (("oid",), ("pg_proc", "oid", None)),
     "pg_publication_rel": (("oid",), ("pg_publication_rel", "oid", None)),
+    "pg_range": (("rngtypid",), ("pg_type", "rngtypid", None)),
     "pg_rewrite": (("oid",), ("pg_rewrite", "oid", None)),
     "pg_sequence": (("seqrelid",), ("pg_class", "seqrelid", None)),
     "pg_statistic_ext": (("oid",), ("pg_statistic_ext", "oid", None)),
@@ -205,7 +207,10 @@ def _explained(loss: Loss, permits: Permits) -> bool:
     if allowed >= GONE:
         return True
     if loss.told_schema:
-        return bool(allowed & {"relnamespace", "typnamespace"})
+        return bool(allowed & {"relnamespace", "typnamespace", "pronamespace"})
+    if loss.changed >= GONE and loss.catalog != loss.address.catalog:
+        # A permit may name another catalog: its rows about the object may go, as those of an inheritance that ends.
+        return loss.catalog in allowed
     return loss.changed != GONE and loss.changed <= allowed | _HOUSEKEEPING
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ledger.canonical import canonical, sha256
 from ledger.errors import Conflict, NothingToRecover, RecoverFirst
 from ledger.model import Command
 from worker import fence, registry
+from worker.commands import conflicts
 from worker.commands.backup_views import drop_views
+from worker.commands.rollback import locks_of
 from worker.fence import Holder
-from worker.objects import column, table
+from worker.objects import column, inheritance, sequence, table
 from worker.objects import type as type_
 from worker.objects.keeping import GONE, Action, Address, Item, Permits, merge, quoted
 from worker.registry import Kept
@@ -96,10 +98,11 @@ def _why_nothing(session: Session, subject: Holder, *, completed: bool) -> str:
 def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
     """Find what stands in the way before anything is touched."""
     problems: list[str] = []
-    moved = {quoted_name(k) for k in kept if k.how == "moved" and k.relation is not None}
+    moved = {quoted_name(k) for k in kept if is_moved_relation(k)}
+    made = {k.definition["facts"]["schema_must_be_free"] for k in kept if k.address.catalog == "pg_namespace"}
     for k in kept:
         facts = k.definition["facts"]
-        problems.extend(_gone(session, k))
+        problems.extend(_gone(session, k, made))
         problems.extend(
             f"{name} exists again"
             for name in facts.get("must_be_free", [])
@@ -108,6 +111,10 @@ def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
         taken = facts.get("type_must_be_free")
         if taken is not None and session.value("SELECT to_regtype(%s)", (taken,)) is not None:
             problems.append(f"type {taken} exists again")
+        problems.extend(conflicts.of_parts(session, facts.get("also_must_be_free", [])))
+        problems.extend(conflicts.of_schema(session, facts.get("schema_must_be_free")))
+        if "bound" in facts:
+            problems.extend(conflicts.of_partition(session, k.name, facts))
         if "column" in facts:
             problems.extend(_column_conflicts(session, k))
         problems.extend(
@@ -147,15 +154,27 @@ def _refuse_foreign_needs(session: Session, kept: Sequence[Kept]) -> None:
         raise RecoverFirst(f"another run keeps types that are needed: {told}; recover that run first")
 
 
-def _gone(session: Session, kept: Kept) -> list[str]:
-    """Say what has gone since: the kept object itself, or the schema that it stood in."""
-    facts, problems = kept.definition["facts"], []
-    there = "SELECT to_regclass(%s)" if kept.relation is not None else "SELECT to_regtype(%s)"
-    name = inside(kept) if kept.relation is not None else quoted(kept.quarantine or "", facts.get("name", ""))
-    if kept.quarantine is not None and session.value(there, (name,)) is None:
-        problems.append(f"{kept.kind} {kept.name} is no longer in {kept.quarantine}")
-    if "schema" in facts and session.value("SELECT to_regnamespace(%s)", (quoted(facts["schema"]),)) is None:
-        problems.append(f"schema {facts['schema']} does not exist any more")
+def _gone(session: Session, kept: Kept, made: Collection[str]) -> list[str]:
+    """Say what has gone since: the kept object itself, or the schema that it stood in unless that is made again."""
+    facts, problems = kept.definition["facts"], list[str]()
+    there = "SELECT to_regclass(%s)" if kept.address.catalog != "pg_type" else "SELECT to_regtype(%s)"
+    names = [*facts.get("stand_ins", []), *([facts["position"]] if "position" in facts else [])]
+    if kept.relation is not None:
+        names.append(inside(kept))
+    elif kept.how == "moved":
+        names.append(place(kept))
+    problems.extend(
+        f"{kept.kind} {kept.name} is no longer in {kept.quarantine}"
+        for name in names
+        if session.value(there, (name,)) is None
+    )
+    schema = facts.get("schema")
+    if (
+        schema is not None
+        and schema not in made
+        and session.value("SELECT to_regnamespace(%s)", (quoted(schema),)) is None
+    ):
+        problems.append(f"schema {schema} does not exist any more")
     return problems
 
 
@@ -180,8 +199,18 @@ def _column_conflicts(session: Session, kept: Kept) -> list[str]:
     return problems
 
 
+def is_moved_relation(kept: Kept) -> bool:
+    """Whether it is a table, materialized view or sequence that moved."""
+    return kept.how == "moved" and kept.address.catalog == "pg_class"
+
+
+def place(kept: Kept) -> str:
+    """Return where a moved object is now."""
+    return quoted(kept.quarantine or "", kept.definition["facts"]["name"])
+
+
 def quoted_name(kept: Kept) -> str:
-    """Return where a moved table stood before."""
+    """Return where a moved relation stood before."""
     facts = kept.definition["facts"]
     return quoted(facts["schema"], facts["name"])
 
@@ -194,10 +223,9 @@ def inside(kept: Kept) -> str:
 
 def _locks(session: Session, kept: Sequence[Kept]) -> tuple[Lock, ...]:
     """Lock what the rollback locked; tables that it moved are locked where they are now."""
-    now = {quoted_name(k): inside(k) for k in kept if k.how == "moved" and k.relation is not None}
+    now = {quoted_name(k): place(k) for k in kept if is_moved_relation(k)}
     names = {now.get(name, name) for k in kept for name, _mode in k.definition["locks"]}
-    oids = {name: session.value("SELECT to_regclass(%s)::oid::bigint", (name,)) for name in names}
-    return tuple(Lock(oid, name) for oid, name in sorted((oid, name) for name, oid in oids.items()))
+    return locks_of(session, {session.value("SELECT to_regclass(%s)::oid::bigint", (name,)): name for name in names})
 
 
 def _bring_back(session: Session, kept: Kept) -> Change:
@@ -214,8 +242,14 @@ def _bring_back(session: Session, kept: Kept) -> Change:
 def _permits(session: Session, kept: Kept) -> Permits:
     if kept.how == "moved":
         oid = kept.address.objid
+        if kept.kind == "sequence":
+            return sequence.moved(session, oid)
         return type_.moved(session, oid) if kept.address.catalog == "pg_type" else table.moved(session, oid)
     facts = kept.definition["facts"]
+    if "stand_ins" in facts:
+        return {**inheritance.dismissed(session, facts["stand_ins"]), **inheritance.untied(kept.address.objid)}
+    if "changes" in facts:
+        return {Address(at, oid, sub): frozenset(columns) for at, oid, sub, *columns in facts["changes"]}
     if facts.get("rewrites"):
         return column.rewritten(session, session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],)))
     touched = facts.get("touches", [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ledger.errors import NotAllowed, NotPossible, PlanChanged
 from ledger.model import Command
@@ -53,7 +53,7 @@ class Rollback:
             items=impact.items,
             impact_sha256=impact.sha256,
             plan_sha256=plan.sha256,
-            locks=tuple(Lock(oid, name) for oid, name in sorted(self._lock_names.items())),
+            locks=locks_of(session, self._lock_names),
             groundwork=tuple(Change(f"create {name}", (f"CREATE SCHEMA {quoted(name)}",)) for name in quarantine.names),
             changes=(
                 *(Change(_verb(keeping), keeping.remove) for keeping in self._keepings),
@@ -77,7 +77,10 @@ class Rollback:
     def record(self, session: Session, work: Work) -> None:
         """Write down what is now preserved, and how it comes back."""
         assert work.items  # noqa: S101 - an impact without items is refused
-        locks = [[[self._lock_names[oid], "ACCESS EXCLUSIVE"] for oid in sorted(k.locks)] for k in self._keepings]
+        locks = [
+            [[self._lock_names[oid], "ACCESS EXCLUSIVE"] for oid in sorted(k.locks - _dropped(k))]
+            for k in self._keepings
+        ]
         registry.preserve(session, self._holder, self._keepings, locks)
 
     def _plan(self, session: Session) -> Plan:
@@ -85,6 +88,36 @@ class Rollback:
         if self._command.plan_sha256 not in (None, plan.sha256):
             raise PlanChanged(f"the plan of {plan.migration} is not the one that was pinned when this was asked for")
         return plan
+
+
+def _dropped(keeping: Keeping) -> set[int]:
+    """Return the relation that is only written down: on the way back there is nothing to lock."""
+    item = keeping.item
+    return {item.address.objid} if item.action is Action.DEFINED and item.address.catalog == "pg_class" else set()
+
+
+_LOCKED_OTHERWISE = """
+SELECT oid::bigint, CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'MATERIALIZED VIEW' END AS word,
+       pg_get_userbyid(relowner) AS owner
+  FROM pg_class WHERE oid = ANY (%s::oid[]) AND relkind IN ('S', 'm')
+"""
+
+
+def locks_of(session: Session, names: Mapping[int, str]) -> tuple[Lock, ...]:
+    """Return the locks of some relations, in the order in which they are taken.
+
+    LOCK TABLE takes neither sequences nor materialized views. To give one to the owner that it has changes nothing, and
+    takes the same lock; so a position read afterwards is the last one.
+
+    Args:
+        session: In the target.
+        names: Qualified and quoted, by OID.
+    """
+    others = {
+        row["oid"]: f"ALTER {row['word']} {names[row['oid']]} OWNER TO {quoted(row['owner'])}"
+        for row in session.rows(_LOCKED_OTHERWISE, (sorted(names),))
+    }
+    return tuple(Lock(oid, name, instead=others.get(oid)) for oid, name in sorted(names.items()))
 
 
 def relation_names(session: Session, oids: set[int]) -> dict[int, str]:
@@ -110,16 +143,23 @@ def check_rights(session: Session, keepings: Sequence[Keeping]) -> None:
     missing = session.row(
         "SELECT what, owner, current_user AS role FROM ("
         "  SELECT 'table ' || oid::regclass AS what, relowner::regrole::text AS owner, relowner AS owner_oid,"
-        "         has_table_privilege(oid, 'UPDATE') AS lockable, oid = ANY (%(own)s::oid[]) AS own"
+        "         relkind IN ('S', 'm') OR has_table_privilege(oid, 'UPDATE') AS lockable,"
+        "         oid = ANY (%(own)s::oid[]) OR relkind IN ('S', 'm') AS own"
         "    FROM pg_class WHERE oid = ANY (%(relations)s::oid[])"
         "  UNION ALL"
         "  SELECT 'type ' || oid::regtype, typowner::regrole::text, typowner, true, true"
         "    FROM pg_type WHERE oid = ANY (%(types)s::oid[])"
+        "  UNION ALL"
+        "  SELECT 'schema ' || oid::regnamespace, nspowner::regrole::text, nspowner, true, true"
+        "    FROM pg_namespace WHERE oid = ANY (%(schemas)s::oid[])"
         ") AS needed WHERE (own AND NOT pg_has_role(owner_oid, 'USAGE')) OR NOT lockable LIMIT 1",
         {
             "relations": relations,
             "types": types,
-            "own": sorted({k.item.relation for k in keepings if k.item.relation is not None}),
+            "schemas": sorted(k.item.address.objid for k in keepings if k.item.address.catalog == "pg_namespace"),
+            "own": sorted(
+                {k.item.relation for k in keepings if k.item.relation is not None}.union(*(k.alters for k in keepings))
+            ),
         },
     )
     if missing is not None:
@@ -145,11 +185,15 @@ def _check_writer(session: Session, plan: Plan, impact: Impact) -> None:
         "   LIMIT 1),"
         " (SELECT format('role %%s, who wrote this plan, may not drop type %%s', %(writer)s, oid::regtype)"
         "    FROM pg_type WHERE oid = ANY (%(types)s::oid[]) AND NOT pg_has_role(%(writer)s, typowner, 'USAGE')"
+        "   LIMIT 1),"
+        " (SELECT format('role %%s, who wrote this plan, may not drop schema %%s', %(writer)s, oid::regnamespace)"
+        "    FROM pg_namespace WHERE oid = ANY (%(schemas)s::oid[]) AND NOT pg_has_role(%(writer)s, nspowner, 'USAGE')"
         "   LIMIT 1))",
         {
             "writer": writer,
             "relations": sorted({i.relation for i in impact.items if i.relation is not None}),
             "types": sorted(i.address.objid for i in impact.items if i.address.catalog == "pg_type"),
+            "schemas": sorted(i.address.objid for i in impact.items if i.address.catalog == "pg_namespace"),
         },
     )
     if forbidden is not None:
