@@ -98,7 +98,8 @@ WITH ours AS (
                      a.attoptions::text,
                      CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END,
                      (SELECT array_agg(acl::text ORDER BY acl::text) FROM unnest(a.attacl) AS acl)::text,
-                     pg_get_expr(d.adbin, d.adrelid), col_description(a.attrelid, a.attnum), a.attislocal, a.attinhcount)
+                     pg_get_expr(d.adbin, d.adrelid), col_description(a.attrelid, a.attnum), a.attislocal,
+                     a.attinhcount)
       FROM ours JOIN pg_attribute AS a ON a.attrelid = ours.oid AND a.attnum > 0 AND NOT a.attisdropped
       LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
      WHERE relkind IN ('r', 'p', 'v', 'm', 'c', 'f')

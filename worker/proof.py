@@ -22,6 +22,7 @@ from worker.target import Row, Session, array
 _CATALOGS: Mapping[str, tuple[tuple[str, ...], tuple[str, str, str | None]]] = {
     "pg_attrdef": (("oid",), ("pg_attrdef", "oid", None)),
     "pg_attribute": (("attrelid", "attnum"), ("pg_class", "attrelid", "attnum")),
+    "pg_cast": (("oid",), ("pg_cast", "oid", None)),
     "pg_class": (("oid",), ("pg_class", "oid", None)),
     "pg_constraint": (("oid",), ("pg_constraint", "oid", None)),
     "pg_enum": (("oid",), ("pg_type", "enumtypid", None)),

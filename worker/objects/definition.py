@@ -60,7 +60,9 @@ SELECT pg_get_userbyid(o.owner) AS owner, pg_get_userbyid(a.grantor) AS grantor,
   FROM (SELECT relowner AS owner, relacl AS acl FROM pg_class
          WHERE %(catalog)s = 'pg_class' AND oid = %(object)s
         UNION ALL
-        SELECT nspowner, nspacl FROM pg_namespace WHERE %(catalog)s = 'pg_namespace' AND oid = %(object)s) AS o
+        SELECT nspowner, nspacl FROM pg_namespace WHERE %(catalog)s = 'pg_namespace' AND oid = %(object)s
+        UNION ALL
+        SELECT typowner, typacl FROM pg_type WHERE %(catalog)s = 'pg_type' AND oid = %(object)s) AS o
   LEFT JOIN LATERAL aclexplode(o.acl) WITH ORDINALITY AS a ON true
  WHERE o.acl IS NOT NULL
  ORDER BY a.ordinality
@@ -68,7 +70,7 @@ SELECT pg_get_userbyid(o.owner) AS owner, pg_get_userbyid(a.grantor) AS grantor,
 
 
 def grants(session: Session, address: Address, word: str, name: str) -> tuple[str, ...]:
-    """Return the statements that give a schema or sequence its privileges again; none if they are the defaults.
+    """Return the statements that give a schema, sequence or type its privileges again; none if they are the defaults.
 
     Raises:
         PlanRefused: Somebody other than the owner granted one: nobody else can grant it in that role's name.
@@ -82,8 +84,8 @@ def grants(session: Session, address: Address, word: str, name: str) -> tuple[st
             continue
         if grant["grantor"] != grant["owner"]:
             raise PlanRefused(
-                f"a privilege on {word.lower()} {name} was granted by {grant['grantor']}, not by its owner, and could not"
-                " be given back so; let the owner grant it"
+                f"a privilege on {word.lower()} {name} was granted by {grant['grantor']}, not by its owner, and could"
+                " not be given back so; let the owner grant it"
             )
         option = " WITH GRANT OPTION" if grant["grantable"] else ""
         statements.append(f"GRANT {grant['privilege']} ON {word} {name} TO {grant['grantee']}{option}")

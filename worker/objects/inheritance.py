@@ -58,8 +58,8 @@ def keep(session: Session, item: Item, quarantine: Quarantine) -> Keeping:
         table, parent = quoted(row["schema"], row["name"]), quoted(row["parent_schema"], row["parent"])
         if row["not_valid"] is not None:
             raise PlanRefused(
-                f"constraint {row['not_valid']}, which {table} inherits from {parent}, is not validated, so the tie could"
-                " not be made again; validate it first"
+                f"constraint {row['not_valid']}, which {table} inherits from {parent}, is not validated, so the tie"
+                " could not be made again; validate it first"
             )
         stand_in = quoted(quarantine.copies, cut(row["name"], f"_{child}_{number}"))
         stand_ins.append(stand_in)

@@ -1,7 +1,7 @@
 """A partition whose parent stays is detached before it moves, and attached again with the bound that it had.
 
 What it has from its parent (foreign keys, row triggers) goes with DETACH and comes again with ATTACH; both are told
-apart from its own. ATTACH reads the partition once, and the default partition if there is one, to see that the rows fit.
+apart from its own. ATTACH reads the partition once, and the default partition if there is one, to see that rows fit.
 """
 
 from __future__ import annotations

@@ -105,8 +105,7 @@ def _identity(session: Session, item: Item, found: Row, quarantine: Quarantine) 
             f"ALTER TABLE {table} ALTER COLUMN {column} DROP IDENTITY",
         ),
         restore=(
-            f"ALTER TABLE {table} ALTER COLUMN {column} ADD GENERATED {_IDENTITY[found['identity']]} AS IDENTITY"
-            f" (SEQUENCE NAME {sequence} {_options(found)})",
+            f"ALTER TABLE {table} ALTER COLUMN {column} ADD {_clause(found, sequence)}",
             f"SELECT setval({literal(sequence)}, last_value, is_called) FROM {position}",
             *(() if found["persistence"] == found["of_table"] else (f"ALTER SEQUENCE {sequence} SET {persistence}",)),
             *grants(session, item.address, "SEQUENCE", sequence),
@@ -122,10 +121,11 @@ def _identity(session: Session, item: Item, found: Row, quarantine: Quarantine) 
     )
 
 
-def _options(found: Row) -> str:
+def _clause(found: Row, sequence: str) -> str:
     return (
-        f"START WITH {found['start']} INCREMENT BY {found['increment']} MINVALUE {found['min']} MAXVALUE {found['max']}"
-        f" CACHE {found['cache']} {'CYCLE' if found['cycle'] else 'NO CYCLE'}"
+        f"GENERATED {_IDENTITY[found['identity']]} AS IDENTITY (SEQUENCE NAME {sequence}"
+        f" START WITH {found['start']} INCREMENT BY {found['increment']}"
+        f" MINVALUE {found['min']} MAXVALUE {found['max']} CACHE {found['cache']} {'CYCLE' if found['cycle'] else 'NO CYCLE'})"
     )
 
 

@@ -50,10 +50,12 @@ WITH removed AS (
       LEFT JOIN pg_attrdef AS e ON d.classid = 'pg_attrdef'::regclass AND e.oid = d.objid
       LEFT JOIN pg_attribute AS g ON g.attrelid = e.adrelid AND g.attnum = e.adnum AND g.attgenerated <> ''
       LEFT JOIN pg_rewrite AS v ON d.classid = 'pg_rewrite'::regclass AND v.oid = d.objid AND v.rulename = '_RETURN'
+      -- A materialized view goes whole, whichever of its columns it is about.
+      LEFT JOIN pg_class AS m ON d.classid = 'pg_class'::regclass AND m.oid = d.objid AND m.relkind = 'm'
      CROSS JOIN LATERAL (SELECT CASE WHEN g.attnum IS NULL AND v.oid IS NULL THEN d.classid
                                      ELSE 'pg_class'::regclass END AS classid,
                                 coalesce(g.attrelid, v.ev_class, d.objid) AS objid,
-                                coalesce(g.attnum, d.objsubid) AS objsubid) AS o
+                                coalesce(g.attnum, CASE WHEN m.oid IS NULL THEN d.objsubid ELSE 0 END) AS objsubid) AS o
      WHERE NOT (d.classid = r.classid AND d.objid = r.objid)
      ORDER BY o.classid, o.objid, o.objsubid, d.deptype
 )
@@ -61,10 +63,12 @@ SELECT d.classid::regclass::text AS catalog, d.objid::bigint, d.objsubid AS subi
        d.by_classid::regclass::text AS by_catalog, d.by_objid::bigint, d.by_subid,
        told.type AS kind, told.identity AS name, told.schema AS schema,
        c.relkind::text AS relkind, con.contype::text AS contype, con.confrelid::bigint AS confrelid,
-       coalesce(con.conparentid, t.tgparentid, 0) <> 0 AS inherited,
+       con.contypid::bigint AS of_domain, coalesce(con.conparentid, t.tgparentid, 0) <> 0 AS inherited,
        coalesce(t.tgisinternal, false) AS internal, a.adnum,
        home.oid::bigint AS home, home.relnamespace::regnamespace::text AS home_schema,
-       EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x')) AS of_constraint
+       EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x')) AS of_constraint,
+       d.classid = 'pg_proc'::regclass AND EXISTS (SELECT FROM pg_depend AS c WHERE c.classid = d.classid
+          AND c.objid = d.objid AND c.deptype = 'i' AND c.refclassid = 'pg_type'::regclass) AS constructor
   FROM dependents AS d
   CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, d.objsubid) AS told
   LEFT JOIN pg_class AS c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
@@ -100,7 +104,8 @@ def follow(session: Session, closure: Closure) -> None:
             },
         )
         fresh = []
-        for row in found:
+        # Types first: what a domain demands is looked at when it is known whether the domain goes.
+        for row in sorted(found, key=lambda row: row["catalog"] != "pg_type"):
             address = Address(row["catalog"], row["objid"], row["subid"])
             whole = Address(row["catalog"], row["objid"])
             if address in closure.items or whole in closure.items:
@@ -159,9 +164,11 @@ def _action(row: Row, closure: Closure) -> Action | None:  # noqa: C901, PLR0911
         return Action.CARRIED if inside or Address("pg_class", home, row["adnum"]) in closure.items else Action.DEFINED
     if inside or (row["deptype"] == "i" and row["relkind"] != "S"):
         return Action.CARRIED
-    if catalog == "pg_constraint" and (home or row["deptype"] == "a"):
-        # What a domain demands moves with it.
-        return Action.DEFINED if home else Action.CARRIED
+    if row["constructor"] or (catalog == "pg_constraint" and Address("pg_type", row["of_domain"]) in closure.items):
+        # Parts of a range and of a domain go where it goes.
+        return Action.CARRIED
+    if catalog == "pg_constraint" and home:
+        return Action.DEFINED
     if row["relkind"] == "S" and row["deptype"] in "ai":
         # Owned by a column that goes: a serial's lives by itself, that of an identity does not.
         return Action.MOVED if row["deptype"] == "a" else Action.DEFINED

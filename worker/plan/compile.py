@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from worker.objects import column, constraint, definition, index, inheritance, partition, schema, sequence, table
+from worker.objects import range as range_
 from worker.objects import type as type_
 from worker.objects.keeping import Action, Item, Keeping
 from worker.objects.quarantine import Quarantine
@@ -64,6 +65,9 @@ def compile_plan(session: Session, impact: Impact, quarantine: Quarantine) -> tu
     for item in impact.with_action(Action.MOVED, Action.DEFINED):
         if item.kind == "sequence":
             keepings.append(sequence.keep(session, item, quarantine, dropped))
+            continue
+        if item.address.catalog == "pg_type" and item.action is Action.DEFINED:
+            keepings.append(range_.keep(session, item, quarantine))
             continue
         keep = _KEEP.get(item.kind) or _KEEP.get(item.address.catalog) or definition.keep
         keepings.append(keep(session, item, quarantine))

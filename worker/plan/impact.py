@@ -15,7 +15,7 @@ from worker.plan.closure import Closure, Origin, follow, refuse_unaccepted
 from worker.plan.families import cut, gather, identify
 from worker.plan.names import relation, resolve, table_exists
 from worker.plan.parse import Script
-from worker.plan.shapes import refuse_shapes, refuse_torn
+from worker.plan.shapes import define_ranges, refuse_shapes, refuse_torn
 from worker.plan.statements import Analyze, Named, Removal
 from worker.target import Session
 
@@ -76,6 +76,7 @@ def compute(session: Session, script: Script, accepts: Sequence[str] = ()) -> Im
     follow(session, closure)
     found = [item for address, item in closure.items.items() if address not in named]
     refuse_shapes(session, (item for item in found if item.action in {Action.MOVED, Action.COPIED}))
+    define_ranges(session, closure)
     refuse_torn(session, closure)
     refuse_unaccepted(closure, accepts)
     cut(session, closure)

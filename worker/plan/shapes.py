@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from ledger.errors import ImpactNotAccepted, PlanRefused
-from worker.objects.keeping import Action, Item
+from worker.objects.keeping import Action, Address, Item
 from worker.plan.closure import OWN_SCHEMA_PREFIX, Closure
 from worker.target import Session
 
@@ -113,6 +114,45 @@ def refuse_torn(session: Session, closure: Closure) -> None:
     )
     if torn is not None:
         raise ImpactNotAccepted(
-            f"materialized view {torn['view']} reads {torn['label']}, which is dropped, and keeps its rows only while all"
-            " that it reads is there; drop it first, in a migration of its own"
+            f"materialized view {torn['view']} reads {torn['label']}, which is dropped, and keeps its rows only while"
+            " all that it reads is there; drop it first, in a migration of its own"
         )
+
+
+_USES_OF_RANGES = """
+WITH family AS (
+    SELECT r.rngtypid AS range, t.oid
+      FROM pg_range AS r JOIN pg_type AS t ON t.oid IN (r.rngtypid, r.rngmultitypid)
+        OR t.oid IN (SELECT typarray FROM pg_type WHERE oid IN (r.rngtypid, r.rngmultitypid))
+     WHERE r.rngtypid = ANY (%(types)s::oid[])
+)
+SELECT f.range::bigint, d.classid::regclass::text AS catalog, d.objid::bigint, d.objsubid AS subid,
+       pg_describe_object(d.classid, d.objid, d.objsubid) AS name, rngcanonical <> 0 AS canonical
+  FROM family AS f JOIN pg_range ON rngtypid = f.range
+  LEFT JOIN pg_depend AS d ON d.refclassid = 'pg_type'::regclass AND d.refobjid = f.oid AND d.deptype = 'n'
+       AND NOT EXISTS (SELECT FROM pg_depend AS i WHERE i.classid = d.classid AND i.objid = d.objid AND i.deptype = 'i'
+                          AND i.refclassid = 'pg_type'::regclass)
+ ORDER BY 1, 2, 3, 4
+"""
+
+
+def define_ranges(session: Session, closure: Closure) -> None:
+    """Let ranges be written down: their constructors belong to the superuser, so that nobody else can move them.
+
+    Raises:
+        PlanRefused: Something that is kept is of a range; it could not do without.
+    """
+    types = [address.objid for address in closure.items if address.catalog == "pg_type"]
+    for row in session.rows(_USES_OF_RANGES, {"types": types}):
+        address = Address("pg_type", row["range"])
+        item = closure.items[address] = replace(closure.items[address], action=Action.DEFINED)
+        if row["canonical"]:
+            raise PlanRefused(f"{item.label()} has a canonical function, without which it cannot be made again")
+        if row["catalog"] is None:
+            continue
+        user = closure.items.get(Address(row["catalog"], row["objid"], row["subid"]))
+        if user is None or user.action is not Action.DEFINED:
+            raise PlanRefused(
+                f"{item.label()} is used by {row['name']}, which would be kept and cannot do without it; a range cannot"
+                " be moved, since its constructors belong to the superuser: leave it in place"
+            )

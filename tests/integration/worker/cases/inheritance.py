@@ -36,13 +36,13 @@ INHERITANCE = (
     ),
     Case(
         "child of several parents, in their order",
-        "CREATE TABLE a (x int, both int); CREATE TABLE b (both int, y int); CREATE TABLE c () INHERITS (b, a); INSERT INTO c VALUES (1, 2, 3)",
+        "CREATE TABLE a (x int, common int); CREATE TABLE b (common int, y int); CREATE TABLE c () INHERITS (b, a); INSERT INTO c VALUES (1, 2, 3)",
         "DROP TABLE c;",
         keeps=("defined inheritance public.c of public.b, public.a", "moved table public.c"),
     ),
     Case(
         "child of several parents, of which one goes too",
-        "CREATE TABLE a (x int, both int); CREATE TABLE b (both int, y int); CREATE TABLE c () INHERITS (a, b); INSERT INTO c VALUES (1, 2, 3)",
+        "CREATE TABLE a (x int, common int); CREATE TABLE b (common int, y int); CREATE TABLE c () INHERITS (a, b); INSERT INTO c VALUES (1, 2, 3)",
         "DROP TABLE a CASCADE;",
         accepts=("table public.c",),
         keeps=("defined inheritance public.c of public.a, public.b", "moved table public.a", "moved table public.c"),

@@ -29,7 +29,8 @@ SCHEMAS = (
         "DROP SCHEMA app CASCADE;",
         keeps=(
             "defined schema app",
-            "moved composite type app.pair",
+            "defined type app.span",
+            "moved type app.pair",
             "moved materialized view app.sums",
             "moved sequence app.free",
             "moved table app.orders",
@@ -37,7 +38,6 @@ SCHEMAS = (
             "moved table app.parts",
             "moved type app.mood",
             "moved type app.pc",
-            "moved type app.span",
         ),
     ),
     Case(
