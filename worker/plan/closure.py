@@ -203,6 +203,6 @@ def refuse_unaccepted(closure: Closure, accepts: Sequence[str]) -> None:
     if refused:
         lines = ", ".join(f'"{label}"' for label in refused)
         raise ImpactNotAccepted(
-            f"it would take {len(refused)} object(s) that the plan does not name: {', '.join(refused)}."
+            f"the plan would take {len(refused)} object(s) that it does not name: {', '.join(refused)}."
             f" If that is meant, add to plan.toml: accepts = [{lines}]"
         )
