@@ -122,10 +122,10 @@ def _identity(session: Session, item: Item, found: Row, quarantine: Quarantine) 
 
 
 def _clause(found: Row, sequence: str) -> str:
+    limits = f"MINVALUE {found['min']} MAXVALUE {found['max']} CACHE {found['cache']}"
     return (
-        f"GENERATED {_IDENTITY[found['identity']]} AS IDENTITY (SEQUENCE NAME {sequence}"
-        f" START WITH {found['start']} INCREMENT BY {found['increment']}"
-        f" MINVALUE {found['min']} MAXVALUE {found['max']} CACHE {found['cache']} {'CYCLE' if found['cycle'] else 'NO CYCLE'})"
+        f"GENERATED {_IDENTITY[found['identity']]} AS IDENTITY (SEQUENCE NAME {sequence} START WITH {found['start']}"
+        f" INCREMENT BY {found['increment']} {limits} {'CYCLE' if found['cycle'] else 'NO CYCLE'})"
     )
 
 
