@@ -285,8 +285,8 @@ REFUSALS = [
         "DROP TABLE p;",
         "plan_refused",
         "foreign table",
-        admin="CREATE FOREIGN DATA WRAPPER nowhere; CREATE SERVER s FOREIGN DATA WRAPPER nowhere;CREATE TABLE p (id int)"
-        " PARTITION BY LIST (id); CREATE FOREIGN TABLE f PARTITION OF p DEFAULT SERVER s",
+        admin="CREATE FOREIGN DATA WRAPPER nowhere; CREATE SERVER s FOREIGN DATA WRAPPER nowhere;"
+        "CREATE TABLE p (id int) PARTITION BY LIST (id); CREATE FOREIGN TABLE f PARTITION OF p DEFAULT SERVER s",
     ),
     # -- sequences and materialized views
     Refusal(
