@@ -19,8 +19,11 @@ def of_parts(session: Session, parts: Sequence[str]) -> list[str]:
     problems = []
     for part in parts:
         word, name = part.split(" ", 1)
-        question = "SELECT to_regtype(%s)::oid" if word == "TYPE" else "SELECT to_regprocedure(%s)::oid"
-        if session.value(question, (name,)) is not None:
+        # Before 16 to_regprocedure raises an error where a type of an argument is gone.
+        there = "to_regtype(%s) IS NOT NULL"
+        if word == "FUNCTION":
+            there = "EXISTS (SELECT FROM pg_proc WHERE oid::regprocedure::text = %s)"
+        if session.value(f"SELECT {there}", (name,)):
             problems.append(f"{word.lower()} {name} exists again")
     return problems
 

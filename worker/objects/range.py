@@ -7,10 +7,14 @@ from worker.objects.keeping import GONE, Address, Item, Keeping, Permits, quoted
 from worker.objects.quarantine import Quarantine
 from worker.target import Session
 
+#: First server version on which a multirange has the owner and the privileges of its range.
+MULTIRANGE_FOLLOWS = 170000
+
 _RANGE = """
 SELECT n.nspname AS schema, t.typname AS name, pg_get_userbyid(t.typowner) AS owner,
        format_type(r.rngsubtype, NULL) AS subtype, mn.nspname AS multirange_schema, m.typname AS multirange,
-       m.oid::bigint AS multirange_oid, r.rngsubdiff <> 0 AS has_diff, dn.nspname AS diff_schema, d.proname AS diff,
+       m.oid::bigint AS multirange_oid, pg_get_userbyid(m.typowner) AS multirange_owner,
+       r.rngsubdiff <> 0 AS has_diff, dn.nspname AS diff_schema, d.proname AS diff,
        opn.nspname AS opclass_schema, o.opcname AS opclass, cn.nspname AS collation_schema, c.collname AS collation
   FROM pg_range AS r
   JOIN pg_type AS t ON t.oid = r.rngtypid
@@ -61,6 +65,11 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
         options.append(f"COLLATION = {quoted(found['collation_schema'], found['collation'])}")
     if found["has_diff"]:
         options.append(f"SUBTYPE_DIFF = {quoted(found['diff_schema'], found['diff'])}")
+    own: tuple[str, ...] = ()
+    if session.server_version < MULTIRANGE_FOLLOWS:
+        owner = quoted(found["multirange_owner"])
+        privileges = grants(session, Address("pg_type", found["multirange_oid"]), "TYPE", multirange)
+        own = (f"ALTER TYPE {multirange} OWNER TO {owner}", *privileges)
     options.append(f"MULTIRANGE_TYPE_NAME = {multirange}")
     parts = session.rows(_PARTS, {"range": oid})
     of_range = Address("pg_type", found["multirange_oid"])
@@ -71,6 +80,7 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
         restore=(
             f"CREATE TYPE {name} AS RANGE ({', '.join(options)})",
             f"ALTER TYPE {name} OWNER TO {quoted(found['owner'])}",
+            *own,
             *grants(session, item.address, "TYPE", name),
             *comment(session, item.address, f"TYPE {name}"),
             *comment(session, of_range, f"TYPE {multirange}"),
