@@ -39,7 +39,7 @@ TARGET = "shop"
 _TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname) AS name
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\\_%'
+ WHERE c.relkind IN ('r', 'p', 'm') AND c.relispopulated AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\\_%'
    AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'emergency\\_backup%'
    AND c.oid <> coalesce(to_regclass('public.migration_rollbacks'), 0::oid)
  ORDER BY 1

@@ -82,7 +82,7 @@ class Apply:
         """Take the locks one by one, in order of OID; every run takes them in this order."""
         for lock in locks:
             try:
-                self.session.execute(f"LOCK TABLE ONLY {lock.name} IN {lock.mode} MODE")
+                self.session.execute(lock.statement)
             except LockNotAvailable as error:
                 holders = ", ".join(str(blocker) for blocker in self.witness.blockers(lock.relation))
                 raise LockNotAvailable(

@@ -68,7 +68,7 @@ def of_database(session: Session) -> Fingerprint:
 _TABLES = """
 SELECT format('%%I.%%I', n.nspname, c.relname) AS name
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
+ WHERE c.relkind IN ('r', 'm') AND c.relispopulated AND c.relpersistence <> 't'
    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname NOT LIKE 'emergency\\_backup%%'
    AND NOT format('%%s.%%s', n.nspname, c.relname) = ANY (%(leave_out)s)
  ORDER BY 1
@@ -85,7 +85,10 @@ WITH ours AS (
     SELECT concat_ws(' | ', 'relation', name, relkind, relpersistence, pg_get_userbyid(relowner),
                      (SELECT array_agg(acl::text ORDER BY acl::text) FROM unnest(relacl) AS acl)::text,
                      reloptions::text, relrowsecurity, relforcerowsecurity, relreplident, relispartition,
-                     (SELECT spcname FROM pg_tablespace WHERE oid = reltablespace), obj_description(oid, 'pg_class'))
+                     (SELECT spcname FROM pg_tablespace WHERE oid = reltablespace), obj_description(oid, 'pg_class'),
+                     relispopulated, pg_get_partkeydef(oid), pg_get_expr(relpartbound, oid),
+                     (SELECT array_agg(inhparent::regclass ORDER BY inhseqno) FROM pg_inherits
+                       WHERE inhrelid = ours.oid)::text)
       FROM ours WHERE relkind <> 'i' OR NOT EXISTS (SELECT FROM pg_index AS x JOIN pg_class AS t ON t.oid = x.indrelid
            JOIN pg_namespace AS tn ON tn.oid = t.relnamespace
            WHERE x.indexrelid = ours.oid AND format('%%s.%%s', tn.nspname, t.relname) = ANY (%(leave_out)s))
@@ -95,14 +98,22 @@ WITH ours AS (
                      a.attoptions::text,
                      CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END,
                      (SELECT array_agg(acl::text ORDER BY acl::text) FROM unnest(a.attacl) AS acl)::text,
-                     pg_get_expr(d.adbin, d.adrelid), col_description(a.attrelid, a.attnum))
+                     pg_get_expr(d.adbin, d.adrelid), col_description(a.attrelid, a.attnum), a.attislocal,
+                     a.attinhcount)
       FROM ours JOIN pg_attribute AS a ON a.attrelid = ours.oid AND a.attnum > 0 AND NOT a.attisdropped
       LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
      WHERE relkind IN ('r', 'p', 'v', 'm', 'c', 'f')
     UNION ALL
     SELECT concat_ws(' | ', 'constraint', name, con.conname, con.contype, con.convalidated,
-                     pg_get_constraintdef(con.oid), obj_description(con.oid, 'pg_constraint'))
+                     pg_get_constraintdef(con.oid), obj_description(con.oid, 'pg_constraint'), con.conislocal,
+                     con.coninhcount)
       FROM ours JOIN pg_constraint AS con ON con.conrelid = ours.oid
+    UNION ALL
+    SELECT concat_ws(' | ', 'domain constraint', con.contypid::regtype, con.conname, con.contype, con.convalidated,
+                     pg_get_constraintdef(con.oid), obj_description(con.oid, 'pg_constraint'))
+      FROM pg_constraint AS con JOIN pg_namespace AS n ON n.oid = con.connamespace
+     WHERE con.contypid <> 0 AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+       AND n.nspname NOT LIKE 'emergency\\_backup%%'
     UNION ALL
     SELECT concat_ws(' | ', 'index', name, pg_get_indexdef(x.indexrelid), x.indisvalid, x.indisclustered,
                      x.indisreplident, obj_description(x.indexrelid, 'pg_class'))
@@ -138,9 +149,14 @@ WITH ours AS (
     UNION ALL
     SELECT concat_ws(' | ', 'type', format('%%I.%%I', n.nspname, t.typname), t.typtype, pg_get_userbyid(t.typowner),
                      t.typacl::text, obj_description(t.oid, 'pg_type'), t.typarray::regtype,
-                     (SELECT array_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid)::text)
+                     (SELECT array_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid)::text,
+                     CASE WHEN t.typtype = 'd' THEN concat_ws(' ', format_type(t.typbasetype, t.typtypmod),
+                          t.typcollation::regcollation, t.typnotnull, t.typdefault) END,
+                     (SELECT concat_ws(' ', rngsubtype::regtype, rngmultitypid::regtype, rngcollation::regcollation,
+                                       opcname, rngcanonical, rngsubdiff)
+                        FROM pg_range JOIN pg_opclass AS o ON o.oid = rngsubopc WHERE rngtypid = t.oid))
       FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace
-     WHERE t.typtype IN ('e', 'c', 'd') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+     WHERE t.typtype IN ('e', 'c', 'd', 'r', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
        AND n.nspname NOT LIKE 'emergency\\_backup%%'
        AND NOT format('%%s.%%s', n.nspname, t.typname) = ANY (%(leave_out)s)
     UNION ALL
@@ -149,7 +165,9 @@ WITH ours AS (
      WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'emergency\\_backup%%'
        AND NOT format('%%s.%%s', n.nspname, p.proname) = ANY (%(leave_out)s)
     UNION ALL
-    SELECT concat_ws(' | ', 'schema', nspname, pg_get_userbyid(nspowner), nspacl::text)
+    SELECT concat_ws(' | ', 'schema', nspname, pg_get_userbyid(nspowner),
+                     (SELECT array_agg(acl::text ORDER BY acl::text) FROM unnest(nspacl) AS acl)::text,
+                     obj_description(oid, 'pg_namespace'))
       FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%%' AND nspname NOT LIKE 'emergency\\_backup%%'
 )
 SELECT fact FROM facts ORDER BY fact

@@ -63,6 +63,10 @@ WITH schemas AS (
     SELECT 'pg_class'::regclass AS classid, oid AS objid FROM pg_class WHERE relnamespace IN (SELECT oid FROM schemas)
     UNION ALL
     SELECT 'pg_type'::regclass, oid FROM pg_type WHERE typnamespace IN (SELECT oid FROM schemas)
+    UNION ALL
+    SELECT 'pg_proc'::regclass, oid FROM pg_proc WHERE pronamespace IN (SELECT oid FROM schemas)
+    UNION ALL
+    SELECT 'pg_constraint'::regclass, oid FROM pg_constraint WHERE connamespace IN (SELECT oid FROM schemas)
 )
 SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid) AS outside,
        pg_describe_object(d.refclassid, d.refobjid, 0) AS inside

@@ -22,15 +22,18 @@ from worker.target import Row, Session, array
 _CATALOGS: Mapping[str, tuple[tuple[str, ...], tuple[str, str, str | None]]] = {
     "pg_attrdef": (("oid",), ("pg_attrdef", "oid", None)),
     "pg_attribute": (("attrelid", "attnum"), ("pg_class", "attrelid", "attnum")),
+    "pg_cast": (("oid",), ("pg_cast", "oid", None)),
     "pg_class": (("oid",), ("pg_class", "oid", None)),
     "pg_constraint": (("oid",), ("pg_constraint", "oid", None)),
     "pg_enum": (("oid",), ("pg_type", "enumtypid", None)),
     "pg_index": (("indexrelid",), ("pg_class", "indexrelid", None)),
     "pg_inherits": (("inhrelid", "inhparent"), ("pg_class", "inhrelid", None)),
     "pg_namespace": (("oid",), ("pg_namespace", "oid", None)),
+    "pg_partitioned_table": (("partrelid",), ("pg_class", "partrelid", None)),
     "pg_policy": (("oid",), ("pg_policy", "oid", None)),
     "pg_proc": (("oid",), ("pg_proc", "oid", None)),
     "pg_publication_rel": (("oid",), ("pg_publication_rel", "oid", None)),
+    "pg_range": (("rngtypid",), ("pg_type", "rngtypid", None)),
     "pg_rewrite": (("oid",), ("pg_rewrite", "oid", None)),
     "pg_sequence": (("seqrelid",), ("pg_class", "seqrelid", None)),
     "pg_statistic_ext": (("oid",), ("pg_statistic_ext", "oid", None)),
@@ -139,7 +142,7 @@ class Witness:
         classid, objid, subid = _ABOUT[catalog]
         address = Address(self._catalogs[int(was[classid])], int(was[objid]), int(was[subid]))
         to_schema = catalog == "pg_depend" and self._catalogs[int(was["refclassid"])] == "pg_namespace"
-        return Loss(catalog, address, frozenset({catalog}), told_schema=to_schema)
+        return Loss(catalog, address, GONE, told_schema=to_schema)
 
     def describe(self, loss: Loss) -> str:
         """Name what is lost; the witness sees it under its old name."""
@@ -209,7 +212,10 @@ def _explained(loss: Loss, permits: Permits) -> bool:
     if allowed >= GONE:
         return True
     if loss.told_schema:
-        return bool(allowed & {"relnamespace", "typnamespace"})
+        return bool(allowed & {"relnamespace", "typnamespace", "pronamespace"})
+    if loss.changed >= GONE and loss.catalog != loss.address.catalog:
+        # A permit may name another catalog: its rows about the object may go, as those of an inheritance that ends.
+        return loss.catalog in allowed
     return loss.changed != GONE and loss.changed <= allowed | _HOUSEKEEPING
 
 

@@ -9,12 +9,19 @@ from worker.objects.keeping import Item, Permits
 
 @dataclass(frozen=True)
 class Lock:
-    """One table lock; taken in order of OID, each by a statement of its own."""
+    """One lock of a relation; taken in order of OID, each by a statement of its own."""
 
     relation: int
     #: Qualified and quoted.
     name: str
     mode: str = "ACCESS EXCLUSIVE"
+    #: Takes the lock where LOCK TABLE cannot.
+    instead: str | None = None
+
+    @property
+    def statement(self) -> str:
+        """What takes it."""
+        return self.instead or f"LOCK TABLE ONLY {self.name} IN {self.mode} MODE"
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ledger.errors import Conflict, ImpactNotAccepted, NothingToRecover, RecoverFirst
 from ledger.model import Command
 from worker import fence, registry
+from worker.commands import conflicts
 from worker.commands.backup_views import drop_views
-from worker.commands.rollback import counting_steps, relation_names
+from worker.commands.rollback import counting_steps, locks_of, relation_names
 from worker.fence import Holder
-from worker.objects import altered, column, table
+from worker.objects import altered, column, inheritance, sequence, table
 from worker.objects import type as type_
 from worker.objects.keeping import GONE, Action, Address, Item, Keeping, Permits, merge, quoted
 from worker.objects.quarantine import Quarantine
@@ -193,9 +194,10 @@ def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
     freed = [k.address.objid for k in kept if k.how in ("created", "changed")]
     # By the time that they are needed they will have their names again.
     ours = {k.address.objid for k in kept if k.how in ("created", "changed", "moved")}
+    made = {k.definition["facts"]["schema_must_be_free"] for k in kept if k.address.catalog == "pg_namespace"}
     for k in kept:
         facts = k.definition["facts"]
-        problems.extend(_gone(session, k))
+        problems.extend(_gone(session, k, made))
         problems.extend(
             f"{name} exists again"
             for name in facts.get("must_be_free", [])
@@ -204,6 +206,10 @@ def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
         taken = facts.get("type_must_be_free")
         if taken is not None and session.value("SELECT to_regtype(%s)", (taken,)) is not None:
             problems.append(f"type {taken} exists again")
+        problems.extend(conflicts.of_parts(session, facts.get("also_must_be_free", [])))
+        problems.extend(conflicts.of_schema(session, facts.get("schema_must_be_free")))
+        if "bound" in facts:
+            problems.extend(conflicts.of_partition(session, k.name, facts))
         if "column" in facts:
             problems.extend(_column_conflicts(session, k))
         problems.extend(
@@ -243,15 +249,27 @@ def _refuse_foreign_needs(session: Session, kept: Sequence[Kept]) -> None:
         raise RecoverFirst(f"another run keeps types that are needed: {told}; recover that run first")
 
 
-def _gone(session: Session, kept: Kept) -> list[str]:
-    """Say what has gone since: the kept object itself, or the schema that it stood in."""
-    facts, problems = kept.definition["facts"], []
-    there = "SELECT to_regclass(%s)" if kept.relation is not None else "SELECT to_regtype(%s)"
-    name = inside(kept) if kept.relation is not None else quoted(kept.quarantine or "", facts.get("name", ""))
-    if kept.quarantine is not None and session.value(there, (name,)) is None:
-        problems.append(f"{kept.kind} {kept.name} is no longer in {kept.quarantine}")
-    if "schema" in facts and session.value("SELECT to_regnamespace(%s)", (quoted(facts["schema"]),)) is None:
-        problems.append(f"schema {facts['schema']} does not exist any more")
+def _gone(session: Session, kept: Kept, made: Collection[str]) -> list[str]:
+    """Say what has gone since: the kept object itself, or the schema that it stood in unless that is made again."""
+    facts, problems = kept.definition["facts"], list[str]()
+    there = "SELECT to_regclass(%s)" if kept.address.catalog != "pg_type" else "SELECT to_regtype(%s)"
+    names = [*facts.get("stand_ins", []), *([facts["position"]] if "position" in facts else [])]
+    if kept.relation is not None:
+        names.append(inside(kept))
+    elif kept.how == "moved":
+        names.append(place(kept))
+    problems.extend(
+        f"{kept.kind} {kept.name} is no longer in {kept.quarantine}"
+        for name in names
+        if session.value(there, (name,)) is None
+    )
+    schema = facts.get("schema")
+    if (
+        schema is not None
+        and schema not in made
+        and session.value("SELECT to_regnamespace(%s)", (quoted(schema),)) is None
+    ):
+        problems.append(f"schema {schema} does not exist any more")
     return problems
 
 
@@ -276,8 +294,18 @@ def _column_conflicts(session: Session, kept: Kept) -> list[str]:
     return problems
 
 
+def is_moved_relation(kept: Kept) -> bool:
+    """Whether it is a table, materialized view or sequence that moved."""
+    return kept.how == "moved" and kept.address.catalog == "pg_class"
+
+
+def place(kept: Kept) -> str:
+    """Return where a moved object is now."""
+    return quoted(kept.quarantine or "", kept.definition["facts"]["name"])
+
+
 def quoted_name(kept: Kept) -> str:
-    """Return where a moved table stood before."""
+    """Return where a moved relation stood before."""
     facts = kept.definition["facts"]
     return quoted(facts["schema"], facts["name"])
 
@@ -295,13 +323,7 @@ def _locks(session: Session, kept: Sequence[Kept]) -> tuple[Lock, ...]:
     """Lock what the rollback locked, wherever it is now, and the tables that it created or created something on."""
     oids = {session.value(_WHERE, (oid, name)) for k in kept for name, oid in k.definition["locks"]}
     oids |= {k.definition["facts"]["table"] for k in kept if k.how == "created"}
-    names = session.rows(
-        "SELECT c.oid::bigint, format('%%I.%%I', n.nspname, c.relname) AS name FROM pg_class AS c"
-        " JOIN pg_namespace AS n ON n.oid = c.relnamespace"
-        " WHERE c.oid = ANY (%s::oid[]) AND c.relkind IN ('r', 'p', 'v') ORDER BY c.oid",
-        ([oid for oid in oids if oid is not None],),
-    )
-    return tuple(Lock(row["oid"], row["name"]) for row in names)
+    return locks_of(session, dict.fromkeys((oid for oid in oids if oid is not None), "ACCESS EXCLUSIVE"))
 
 
 def _bring_back(session: Session, kept: Kept) -> Change:
@@ -321,8 +343,18 @@ def _permits(session: Session, kept: Kept) -> Permits:
         return altered.permits(session, facts["what"], kept.address, facts["detail"])
     if kept.how == "moved":
         oid = kept.address.objid
+        if kept.kind == "sequence":
+            return sequence.moved(session, oid)
         return type_.moved(session, oid) if kept.address.catalog == "pg_type" else table.moved(session, oid)
+    return _permits_of_facts(session, kept)
+
+
+def _permits_of_facts(session: Session, kept: Kept) -> Permits:
     facts = kept.definition["facts"]
+    if "stand_ins" in facts:
+        return {**inheritance.dismissed(session, facts["stand_ins"]), **inheritance.untied(kept.address.objid)}
+    if "changes" in facts:
+        return {Address(at, oid, sub): frozenset(columns) for at, oid, sub, *columns in facts["changes"]}
     if facts.get("rewrites"):
         return column.rewritten(session, session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],)))
     touched = facts.get("touches", [])

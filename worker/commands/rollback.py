@@ -213,7 +213,7 @@ class Rollback:
             yield compiled
 
     def _preserve(self, session: Session, keepings: Sequence[Keeping]) -> None:
-        names = relation_names(session, {oid for keeping in keepings for oid in keeping.locks})
+        names = relation_names(session, {oid for keeping in keepings for oid in keeping.locks - _dropped(keeping)})
         registry.preserve(session, self._holder, keepings, names, self._recorded)
         self._recorded += len(keepings)
 
@@ -229,6 +229,43 @@ class Rollback:
         if self._command.plan_sha256 not in (None, plan.sha256):
             raise PlanChanged(f"the plan of {plan.migration} is not the one that was pinned when this was asked for")
         return plan
+
+
+def _dropped(keeping: Keeping) -> set[int]:
+    """Return the relation that is only written down: on the way back there is nothing to lock."""
+    item = keeping.item
+    return {item.address.objid} if item.action is Action.DEFINED and item.address.catalog == "pg_class" else set()
+
+
+_LOCKED_OTHERWISE = """
+SELECT c.oid::bigint, format('%%I.%%I', n.nspname, c.relname) AS name,
+       CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'm' THEN 'MATERIALIZED VIEW' END AS word,
+       pg_get_userbyid(c.relowner) AS owner
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.oid = ANY (%s::oid[]) AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
+ ORDER BY c.oid
+"""
+
+
+def locks_of(session: Session, modes: Mapping[int, str]) -> tuple[Lock, ...]:
+    """Return the locks of some relations, in the order in which they are taken.
+
+    LOCK TABLE takes neither sequences nor materialized views. To give one to the owner that it has changes nothing, and
+    takes the same lock; so a position read afterwards is the last one.
+
+    Args:
+        session: In the target.
+        modes: By OID.
+    """
+    return tuple(
+        Lock(
+            row["oid"],
+            row["name"],
+            modes[row["oid"]],
+            None if row["word"] is None else f"ALTER {row['word']} {row['name']} OWNER TO {quoted(row['owner'])}",
+        )
+        for row in session.rows(_LOCKED_OTHERWISE, (sorted(modes),))
+    )
 
 
 def relation_names(session: Session, oids: set[int]) -> dict[int, str]:
@@ -254,16 +291,23 @@ def check_rights(session: Session, keepings: Sequence[Keeping]) -> None:
     missing = session.row(
         "SELECT what, owner, current_user AS role FROM ("
         "  SELECT 'table ' || oid::regclass AS what, relowner::regrole::text AS owner, relowner AS owner_oid,"
-        "         has_table_privilege(oid, 'UPDATE') AS lockable, oid = ANY (%(own)s::oid[]) AS own"
+        "         relkind IN ('S', 'm') OR has_table_privilege(oid, 'UPDATE') AS lockable,"
+        "         oid = ANY (%(own)s::oid[]) OR relkind IN ('S', 'm') AS own"
         "    FROM pg_class WHERE oid = ANY (%(relations)s::oid[])"
         "  UNION ALL"
         "  SELECT 'type ' || oid::regtype, typowner::regrole::text, typowner, true, true"
         "    FROM pg_type WHERE oid = ANY (%(types)s::oid[])"
+        "  UNION ALL"
+        "  SELECT 'schema ' || oid::regnamespace, nspowner::regrole::text, nspowner, true, true"
+        "    FROM pg_namespace WHERE oid = ANY (%(schemas)s::oid[])"
         ") AS needed WHERE (own AND NOT pg_has_role(owner_oid, 'USAGE')) OR NOT lockable LIMIT 1",
         {
             "relations": relations,
             "types": types,
-            "own": sorted({k.item.relation for k in keepings if k.item.relation is not None}),
+            "schemas": sorted(k.item.address.objid for k in keepings if k.item.address.catalog == "pg_namespace"),
+            "own": sorted(
+                {k.item.relation for k in keepings if k.item.relation is not None}.union(*(k.alters for k in keepings))
+            ),
         },
     )
     if missing is not None:
@@ -289,11 +333,15 @@ def _check_writer(session: Session, plan: Plan, items: Sequence[Item]) -> None:
         "   LIMIT 1),"
         " (SELECT format('role %%s, who wrote this plan, may not drop type %%s', %(writer)s, oid::regtype)"
         "    FROM pg_type WHERE oid = ANY (%(types)s::oid[]) AND NOT pg_has_role(%(writer)s, typowner, 'USAGE')"
+        "   LIMIT 1),"
+        " (SELECT format('role %%s, who wrote this plan, may not drop schema %%s', %(writer)s, oid::regnamespace)"
+        "    FROM pg_namespace WHERE oid = ANY (%(schemas)s::oid[]) AND NOT pg_has_role(%(writer)s, nspowner, 'USAGE')"
         "   LIMIT 1))",
         {
             "writer": writer,
             "relations": sorted({i.relation for i in items if i.relation is not None}),
             "types": sorted(i.address.objid for i in items if i.address.catalog == "pg_type"),
+            "schemas": sorted(i.address.objid for i in items if i.address.catalog == "pg_namespace"),
         },
     )
     if forbidden is not None:
@@ -345,8 +393,7 @@ def _locks(session: Session, compiled: Sequence[_Compiled], asked: Mapping[int, 
             modes[oid] = "ACCESS EXCLUSIVE"
         for oid, mode in entry.locks.items():
             modes[oid] = stronger(modes.get(oid, mode), mode)
-    names = relation_names(session, set(modes))
-    return tuple(Lock(oid, name, modes[oid]) for oid, name in sorted(names.items()))
+    return locks_of(session, modes)
 
 
 def _schemas(names: Sequence[str]) -> tuple[Change, ...]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from ledger.errors import PlanRefused
 from ledger.model import Json
 from worker.objects.definition import comment
-from worker.objects.keeping import GONE, Address, Item, Keeping, Permits, quoted
+from worker.objects.keeping import GONE, Address, Item, Keeping, Permits, cut, quoted
 from worker.objects.quarantine import Quarantine
+from worker.objects.sequence import moved, owned_by
 from worker.target import Row, Session
 
 #: First server version whose pg_constraint lists NOT NULL.
@@ -143,16 +144,11 @@ def keep(session: Session, items: Sequence[Item], quarantine: Quarantine) -> lis
         )
     # What is computed comes after what it is computed from.
     rows = sorted(session.rows(_COLUMN, (relation, numbers)), key=lambda column: bool(column["generated"]))
-    inside = _cut(found["name"], f"_{relation}")
+    inside = cut(found["name"], f"_{relation}")
     copy = Copy(table, tuple(key), tuple(rows), quarantine.copies, inside, found["name"], found["forced"])
     by_number = {item.address.subid: item for item in items}
     keepings = [_keep_one(session, by_number[column["number"]], column, copy) for column in reversed(copy.columns)]
     return [_with_values(session, keepings[0], copy), *keepings[1:]]
-
-
-def _cut(name: str, suffix: str) -> str:
-    """Return a name with a suffix, within the server's 63 bytes: the suffix tells names that begin alike apart."""
-    return name.encode()[: 63 - len(suffix)].decode(errors="ignore") + suffix
 
 
 def _keep_one(session: Session, item: Item, column: Row, copy: Copy) -> Keeping:
@@ -160,10 +156,20 @@ def _keep_one(session: Session, item: Item, column: Row, copy: Copy) -> Keeping:
     permits: dict[Address, frozenset[str]] = {item.address: GONE}
     if column["default_oid"] is not None:
         permits[Address("pg_attrdef", column["default_oid"])] = GONE
+    # Its sequences are kept by themselves: it only must not take them along.
+    owned = owned_by(session, item.address.objid, item.address.subid)
+    for oid, _sequence in owned:
+        permits.update(moved(session, oid))
     return Keeping(
         item,
-        remove=(f"ALTER TABLE {copy.table} DROP COLUMN {name}",),
-        restore=tuple(_add(session, item, column, copy.table)),
+        remove=(
+            *(f"ALTER SEQUENCE {sequence} OWNED BY NONE" for _oid, sequence in owned),
+            f"ALTER TABLE {copy.table} DROP COLUMN {name}",
+        ),
+        restore=(
+            *_add(session, item, column, copy.table),
+            *(f"ALTER SEQUENCE {sequence} OWNED BY {copy.table}.{name}" for _oid, sequence in owned),
+        ),
         locks=frozenset({item.address.objid}),
         permits=permits,
         quarantine=copy.inside,

@@ -35,6 +35,28 @@ UNION ALL
 SELECT 'pg_trigger', t.oid FROM parts JOIN pg_trigger AS t ON t.tgconstraint = parts.oid
 """
 
+#: What the constraints of partitions have of their own: a name that is not that of the whole, a comment.
+_OWN = """
+WITH RECURSIVE parts AS (
+    SELECT oid, conname AS whole FROM pg_constraint WHERE oid = %(constraint)s
+    UNION ALL
+    SELECT con.oid, parts.whole FROM parts JOIN pg_constraint AS con ON con.conparentid = parts.oid
+)
+SELECT con.oid::bigint, con.conname AS name, parts.whole, n.nspname AS schema, c.relname AS table
+  FROM parts JOIN pg_constraint AS con ON con.oid = parts.oid
+  JOIN pg_constraint AS up ON up.oid = con.conparentid AND up.conrelid <> con.conrelid
+  JOIN pg_class AS c ON c.oid = con.conrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE con.oid <> %(constraint)s
+ ORDER BY con.oid
+"""
+
+#: What is altered along with a foreign key from or to a partitioned table.
+_TABLES = """
+SELECT conrelid::bigint AS oid FROM pg_constraint WHERE oid = ANY (%(parts)s::oid[]) AND conrelid <> 0
+UNION
+SELECT confrelid FROM pg_constraint WHERE oid = ANY (%(parts)s::oid[]) AND confrelid <> 0
+"""
+
 #: First server version on which a foreign key from or to a partitioned table can be NOT VALID and then validated whole.
 NOT_VALID_ON_PARTITIONED = 180000
 
@@ -46,11 +68,11 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
     table, name = quoted(found["schema"], found["table"]), quoted(found["name"])
     parts = session.rows(_PARTS, {"constraint": item.address.objid})
     permits = {Address(part["catalog"], part["oid"]): GONE for part in parts}
-    locks = {found["relation"]}
+    constraints = [part["oid"] for part in parts if part["catalog"] == "pg_constraint"]
+    locks = {found["relation"], *(row["oid"] for row in session.rows(_TABLES, {"parts": constraints}))}
     add = f"ALTER TABLE {table} ADD CONSTRAINT {name} {found['definition']}"
     finish: tuple[str, ...] = ()
     if found["type"] == "f":
-        locks.add(found["referenced"])
         # A scan of a large table under the lock would make blocking grow with the data.
         if found["validated"] and (session.server_version >= NOT_VALID_ON_PARTITIONED or not found["partitioned"]):
             add += " NOT VALID"
@@ -66,12 +88,24 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
             add,
             *_index_options(session, found, table),
             *comment(session, item.address, f"CONSTRAINT {name} ON {table}"),
+            *of_partitions(session, item.address.objid),
         ),
         finish=finish,
         locks=frozenset(locks),
         permits=permits,
         facts={"constraint": found["type"]},
     )
+
+
+def of_partitions(session: Session, constraint: int) -> tuple[str, ...]:
+    """Return what gives the constraints of partitions, made with that of the whole, what they had of their own."""
+    statements: list[str] = []
+    for part in session.rows(_OWN, {"constraint": constraint}):
+        table, name = quoted(part["schema"], part["table"]), quoted(part["name"])
+        if part["name"] != part["whole"]:
+            statements.append(f"ALTER TABLE {table} RENAME CONSTRAINT {quoted(part['whole'])} TO {name}")
+        statements.extend(comment(session, Address("pg_constraint", part["oid"]), f"CONSTRAINT {name} ON {table}"))
+    return tuple(statements)
 
 
 def _column(session: Session, item: Item) -> int:

@@ -6,8 +6,9 @@ would go on running and hold the application's other objects fast.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from ledger.errors import PlanRefused
 from worker.objects.keeping import GONE, Address, Item, Keeping, literal, quoted
 from worker.objects.quarantine import Quarantine
 from worker.target import Row, Session
@@ -52,6 +53,45 @@ def comment(session: Session, address: Address, subject: str) -> tuple[str, ...]
     return () if text is None else (f"COMMENT ON {subject} IS {literal(text)}",)
 
 
+_ACL = """
+SELECT pg_get_userbyid(o.owner) AS owner, pg_get_userbyid(a.grantor) AS grantor, a.privilege_type AS privilege,
+       CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS grantee,
+       a.is_grantable AS grantable
+  FROM (SELECT relowner AS owner, relacl AS acl FROM pg_class
+         WHERE %(catalog)s = 'pg_class' AND oid = %(object)s
+        UNION ALL
+        SELECT nspowner, nspacl FROM pg_namespace WHERE %(catalog)s = 'pg_namespace' AND oid = %(object)s
+        UNION ALL
+        SELECT typowner, typacl FROM pg_type WHERE %(catalog)s = 'pg_type' AND oid = %(object)s) AS o
+  LEFT JOIN LATERAL aclexplode(o.acl) WITH ORDINALITY AS a ON true
+ WHERE o.acl IS NOT NULL
+ ORDER BY a.ordinality
+"""
+
+
+def grants(session: Session, address: Address, word: str, name: str) -> tuple[str, ...]:
+    """Return the statements that give a schema, sequence or type its privileges again; none if they are the defaults.
+
+    Raises:
+        PlanRefused: Somebody other than the owner granted one: nobody else can grant it in that role's name.
+    """
+    found = session.rows(_ACL, {"catalog": address.catalog, "object": address.objid})
+    if not found:
+        return ()
+    statements = [f"REVOKE ALL ON {word} {name} FROM PUBLIC, {quoted(found[0]['owner'])}"]
+    for grant in found:
+        if grant["privilege"] is None:
+            continue
+        if grant["grantor"] != grant["owner"]:
+            raise PlanRefused(
+                f"a privilege on {word.lower()} {name} was granted by {grant['grantor']}, not by its owner, and could"
+                " not be given back so; let the owner grant it"
+            )
+        option = " WITH GRANT OPTION" if grant["grantable"] else ""
+        statements.append(f"GRANT {grant['privilege']} ON {word} {name} TO {grant['grantee']}{option}")
+    return tuple(statements)
+
+
 _Definition = tuple[str, tuple[str, ...], dict[Address, frozenset[str]]]
 
 
@@ -65,10 +105,55 @@ def _trigger(session: Session, item: Item, table: str) -> _Definition:
     name = quoted(found["name"])
     enabled = _ENABLED[found["enabled"]]
     state = (f"ALTER TABLE {table} {enabled} TRIGGER {name}",) if enabled else ()
-    restore = (found["definition"], *state, *comment(session, item.address, f"TRIGGER {name} ON {table}"))
-    # A constraint trigger has a row in pg_constraint, which comes and goes with it.
-    permits = {} if found["constraint"] is None else {Address("pg_constraint", found["constraint"]): GONE}
+    clones, permits = triggers_of_partitions(session, [item.address.objid])
+    restore = (found["definition"], *state, *comment(session, item.address, f"TRIGGER {name} ON {table}"), *clones)
+    if found["constraint"] is not None:
+        # A constraint trigger has a row in pg_constraint, which comes and goes with it.
+        permits[Address("pg_constraint", found["constraint"])] = GONE
     return f"DROP TRIGGER {name} ON {table}", restore, permits
+
+
+_CLONES = """
+WITH RECURSIVE clones AS (
+    SELECT t.oid, t.tgenabled AS of_parent FROM pg_trigger AS t WHERE t.oid = ANY (%(triggers)s::oid[])
+    UNION ALL
+    SELECT t.oid, p.tgenabled FROM clones JOIN pg_trigger AS t ON t.tgparentid = clones.oid
+      JOIN pg_trigger AS p ON p.oid = t.tgparentid
+)
+SELECT t.oid::bigint, t.tgname AS name, t.tgenabled::text AS enabled, clones.of_parent::text AS of_parent,
+       nullif(t.tgconstraint, 0)::bigint AS constraint, n.nspname AS schema, c.relname AS table
+  FROM clones JOIN pg_trigger AS t ON t.oid = clones.oid
+  JOIN pg_class AS c ON c.oid = t.tgrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE t.tgparentid <> 0 AND t.oid <> ALL (%(triggers)s::oid[])
+   AND (%(within)s::oid[] IS NULL OR t.tgrelid = ANY (%(within)s::oid[]))
+ ORDER BY t.oid
+"""
+
+
+def triggers_of_partitions(
+    session: Session, triggers: Sequence[int], within: Sequence[int] | None = None
+) -> tuple[tuple[str, ...], dict[Address, frozenset[str]]]:
+    """Return what the triggers have of their own that partitions get from the whole, and the rows that go with it.
+
+    Args:
+        session: In the target.
+        triggers: Of the whole, as OIDs; all below them are looked at.
+        within: Tables to look at only, as OIDs.
+    """
+    statements: list[str] = []
+    permits: dict[Address, frozenset[str]] = {}
+    for clone in session.rows(
+        _CLONES, {"triggers": list(triggers), "within": None if within is None else list(within)}
+    ):
+        address = Address("pg_trigger", clone["oid"])
+        name, table = quoted(clone["name"]), quoted(clone["schema"], clone["table"])
+        if clone["enabled"] != clone["of_parent"]:
+            statements.append(f"ALTER TABLE {table} {_ENABLED[clone['enabled']] or 'ENABLE'} TRIGGER {name}")
+        statements.extend(comment(session, address, f"TRIGGER {name} ON {table}"))
+        permits[address] = GONE
+        if clone["constraint"] is not None:
+            permits[Address("pg_constraint", clone["constraint"])] = GONE
+    return tuple(statements), permits
 
 
 def _rule(session: Session, item: Item, table: str) -> _Definition:

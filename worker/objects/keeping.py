@@ -60,7 +60,8 @@ class Item:
         return f"{self.kind} {self.name}"
 
 
-#: Catalog rows that a step explains: for each address the columns that may change, or GONE.
+#: Catalog rows that a step explains: for each address the columns that may change, or GONE. The name of a catalog
+#: among the columns says that its rows about the object may go, and nothing else of it.
 Permits: TypeAlias = Mapping[Address, frozenset[str]]
 
 #: Any change, removal included.
@@ -78,8 +79,10 @@ class Keeping:
     restore: tuple[str, ...]
     #: Statements to run after that recovery's COMMIT; each may be repeated.
     finish: tuple[str, ...] = ()
-    #: Tables locked for the removal and for the recovery, as OIDs.
+    #: Relations locked for the removal and for the recovery, as OIDs.
     locks: frozenset[int] = frozenset()
+    #: Relations that are altered beside the item's own, as OIDs; the role must own them too.
+    alters: frozenset[int] = frozenset()
     permits: Permits = field(default_factory=dict)
     quarantine: str | None = None
     #: Name of the table in quarantine that holds the rows.
@@ -99,6 +102,11 @@ def quoted(*parts: str) -> str:
 def literal(text: str) -> str:
     """Return a string literal for the server."""
     return sql.Literal(text).as_string()
+
+
+def cut(name: str, suffix: str) -> str:
+    """Return a name with a suffix, within the server's 63 bytes: the suffix tells names that begin alike apart."""
+    return name.encode()[: 63 - len(suffix)].decode(errors="ignore") + suffix
 
 
 def merge(permits: Sequence[Permits]) -> dict[Address, frozenset[str]]:

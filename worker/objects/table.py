@@ -1,4 +1,4 @@
-"""Tables move into quarantine whole: rows, indexes, constraints and owned sequences go along, uncopied."""
+"""Tables and materialized views move into quarantine whole: rows, indexes and owned sequences go along, uncopied."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from worker.objects.quarantine import Quarantine
 from worker.target import Row, Session
 
 _RELATIONS = """
-SELECT c.oid::bigint, c.relname AS name, n.nspname AS schema
+SELECT c.oid::bigint, c.relname AS name, n.nspname AS schema,
+       CASE c.relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END AS word, c.relispopulated AS populated
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
  WHERE c.oid = %(table)s
     OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = %(table)s)
@@ -27,20 +28,21 @@ SELECT typarray::bigint FROM pg_type WHERE typrelid = ANY (%(relations)s::oid[])
 
 
 def keep(session: Session, item: Item, quarantine: Quarantine) -> Keeping:
-    """Say how a table is kept: by `ALTER TABLE … SET SCHEMA`, which neither copies nor scans."""
+    """Say how a table or materialized view is kept: by `ALTER TABLE … SET SCHEMA`, which neither copies nor scans."""
     relations = _relations(session, item.address.objid)
     own = next(relation for relation in relations if relation["oid"] == item.address.objid)
     schema, name = own["schema"], own["name"]
-    inside = quarantine.of(schema)
+    inside, word = quarantine.of(schema), own["word"]
     free: list[Json] = [quoted(relation["schema"], relation["name"]) for relation in relations]
     return Keeping(
         item,
-        remove=(f"ALTER TABLE {quoted(schema, name)} SET SCHEMA {quoted(inside)}",),
-        restore=(f"ALTER TABLE {quoted(inside, name)} SET SCHEMA {quoted(schema)}",),
+        remove=(f"ALTER {word} {quoted(schema, name)} SET SCHEMA {quoted(inside)}",),
+        restore=(f"ALTER {word} {quoted(inside, name)} SET SCHEMA {quoted(schema)}",),
         locks=frozenset({item.address.objid}),
         permits=_moved(session, item.address.objid, relations),
         quarantine=inside,
-        relation=name,
+        # One that was never filled has no rows to look at, and cannot be read.
+        relation=name if own["populated"] else None,
         facts={"schema": schema, "name": name, "must_be_free": free},
     )
 

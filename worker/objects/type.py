@@ -1,4 +1,4 @@
-"""Enum and composite types move into quarantine: what uses them there goes on using them."""
+"""Enum, composite and domain types move into quarantine: what uses them there goes on using them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from worker.target import Session
 def keep(session: Session, item: Item, quarantine: Quarantine) -> Keeping:
     """Say how a type is kept: by `ALTER TYPE … SET SCHEMA`; its array type goes along."""
     found = session.row(
-        "SELECT t.typname AS name, n.nspname AS schema FROM pg_type AS t"
-        " JOIN pg_namespace AS n ON n.oid = t.typnamespace WHERE t.oid = %s",
+        "SELECT t.typname AS name, n.nspname AS schema, CASE t.typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END AS word"
+        " FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace WHERE t.oid = %s",
         (item.address.objid,),
     )
     assert found is not None  # noqa: S101 - the impact was computed in this transaction
     schema, name = found["schema"], found["name"]
-    inside = quarantine.of(schema)
+    inside, word = quarantine.of(schema), found["word"]
     return Keeping(
         item,
-        remove=(f"ALTER TYPE {quoted(schema, name)} SET SCHEMA {quoted(inside)}",),
-        restore=(f"ALTER TYPE {quoted(inside, name)} SET SCHEMA {quoted(schema)}",),
+        remove=(f"ALTER {word} {quoted(schema, name)} SET SCHEMA {quoted(inside)}",),
+        restore=(f"ALTER {word} {quoted(inside, name)} SET SCHEMA {quoted(schema)}",),
         permits=moved(session, item.address.objid),
         quarantine=inside,
         facts={"schema": schema, "name": name, "type_must_be_free": quoted(schema, name)},
@@ -31,9 +31,11 @@ def moved(session: Session, oid: int) -> Permits:
     """Return the catalog rows that SET SCHEMA of a type changes."""
     found = session.row("SELECT typarray::bigint, typrelid::bigint FROM pg_type WHERE oid = %s", (oid,))
     assert found is not None  # noqa: S101 - as above
-    permits = {Address("pg_type", oid): frozenset({"typnamespace"})}
+    permits: dict[Address, frozenset[str]] = {Address("pg_type", oid): frozenset({"typnamespace"})}
     if found["typarray"]:
         permits[Address("pg_type", found["typarray"])] = frozenset({"typnamespace"})
     if found["typrelid"]:
         permits[Address("pg_class", found["typrelid"])] = frozenset({"relnamespace"})
+    for row in session.rows("SELECT oid::bigint FROM pg_constraint WHERE contypid = %s", (oid,)):
+        permits[Address("pg_constraint", row["oid"])] = frozenset({"connamespace"})
     return permits

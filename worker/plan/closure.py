@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ledger.errors import ImpactNotAccepted, PlanRefused
+from ledger.errors import ImpactNotAccepted, PlanRefused, RecoverFirst
 from worker.objects.keeping import Action, Address, Item
 from worker.target import Row, Session
 
@@ -28,7 +28,7 @@ class Origin:
 class Closure:
     """What has been reached so far."""
 
-    #: Tables and composite types that move whole, as OIDs in pg_class.
+    #: Tables, materialized views and composite types that move whole, as OIDs in pg_class.
     moved: frozenset[int]
     items: dict[Address, Item]
     origins: dict[Address, Origin]
@@ -52,10 +52,12 @@ WITH removed AS (
       LEFT JOIN pg_attrdef AS e ON d.classid = 'pg_attrdef'::regclass AND e.oid = d.objid
       LEFT JOIN pg_attribute AS g ON g.attrelid = e.adrelid AND g.attnum = e.adnum AND g.attgenerated <> ''
       LEFT JOIN pg_rewrite AS v ON d.classid = 'pg_rewrite'::regclass AND v.oid = d.objid AND v.rulename = '_RETURN'
+      -- A materialized view goes whole, whichever of its columns it is about.
+      LEFT JOIN pg_class AS m ON d.classid = 'pg_class'::regclass AND m.oid = d.objid AND m.relkind = 'm'
      CROSS JOIN LATERAL (SELECT CASE WHEN g.attnum IS NULL AND v.oid IS NULL THEN d.classid
                                      ELSE 'pg_class'::regclass END AS classid,
                                 coalesce(g.attrelid, v.ev_class, d.objid) AS objid,
-                                coalesce(g.attnum, d.objsubid) AS objsubid) AS o
+                                coalesce(g.attnum, CASE WHEN m.oid IS NULL THEN d.objsubid ELSE 0 END) AS objsubid) AS o
      WHERE NOT (d.classid = r.classid AND d.objid = r.objid)
      ORDER BY o.classid, o.objid, o.objsubid, d.deptype
 )
@@ -63,10 +65,12 @@ SELECT d.classid::regclass::text AS catalog, d.objid::bigint, d.objsubid AS subi
        d.by_classid::regclass::text AS by_catalog, d.by_objid::bigint, d.by_subid,
        told.type AS kind, told.identity AS name, told.schema AS schema,
        c.relkind::text AS relkind, con.contype::text AS contype, con.confrelid::bigint AS confrelid,
-       con.conparentid <> 0 AS inherited,
+       con.contypid::bigint AS of_domain, coalesce(con.conparentid, t.tgparentid, 0) <> 0 AS inherited,
        coalesce(t.tgisinternal, false) AS internal, a.adnum,
        home.oid::bigint AS home, home.relnamespace::regnamespace::text AS home_schema,
-       EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x')) AS of_constraint
+       EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x')) AS of_constraint,
+       d.classid = 'pg_proc'::regclass AND EXISTS (SELECT FROM pg_depend AS c WHERE c.classid = d.classid
+          AND c.objid = d.objid AND c.deptype = 'i' AND c.refclassid = 'pg_type'::regclass) AS constructor
   FROM dependents AS d
   CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, d.objsubid) AS told
   LEFT JOIN pg_class AS c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
@@ -102,10 +106,14 @@ def follow(session: Session, closure: Closure) -> None:
             },
         )
         fresh = []
-        for row in found:
+        # Types first: what a domain demands is looked at when it is known whether the domain goes.
+        for row in sorted(found, key=lambda row: row["catalog"] != "pg_type"):
             address = Address(row["catalog"], row["objid"], row["subid"])
             whole = Address(row["catalog"], row["objid"])
-            if {address, whole} & (closure.items.keys() | closure.changed) or _is_ours(row):
+            if {address, whole} & (closure.items.keys() | closure.changed):
+                continue
+            if _is_ours(row):
+                _refuse_pinned(row, closure)
                 continue
             action = _action(row, closure)
             if action is None:
@@ -114,6 +122,8 @@ def follow(session: Session, closure: Closure) -> None:
             item = Item(address, row["kind"], row["name"], f"depends on {by.label()}", action, relation=row["home"])
             origin = closure.origins[by.address]
             _require_cascade(row, item, origin, closure)
+            if row["relkind"] == "m":
+                closure.moved |= {item.address.objid}
             closure.items[address] = item
             closure.origins[address] = origin
             fresh.append(item)
@@ -131,14 +141,24 @@ def _is_ours(row: Row) -> bool:
     return bool(row["internal"] or schema.startswith(OWN_SCHEMA_PREFIX))
 
 
-def _action(row: Row, closure: Closure) -> Action | None:  # noqa: PLR0911 - one line a kind reads best
+def _refuse_pinned(row: Row, closure: Closure) -> None:
+    """A materialized view that an earlier run keeps goes on reading tables, which may move but not lose columns."""
+    by = closure.items[_by(row, closure)]
+    if row["relkind"] == "m" and by.action is not Action.MOVED:
+        raise RecoverFirst(
+            f"{row['kind']} {row['name']}, which an earlier run keeps, reads {by.label()}; recover that run"
+        )
+
+
+def _action(row: Row, closure: Closure) -> Action | None:  # noqa: C901, PLR0911 - one line a kind reads best
     """Decide what happens to a dependent; None if nothing has to."""
     catalog, home = row["catalog"], row["home"]
     inside = home in closure.moved
     if row["schema"] == "pg_toast" or (catalog == "pg_class" and inside and row["subid"]):
         return None
     if catalog in _TEXT_ONLY:
-        return Action.DEFINED
+        # A partition's trigger comes and goes with that of the whole, or with the partition.
+        return Action.CARRIED if row["inherited"] else Action.DEFINED
     if catalog == "pg_constraint" and row["contype"] == "f":
         both = inside and row["confrelid"] in closure.moved
         return Action.CARRIED if both or row["inherited"] else Action.DEFINED
@@ -146,8 +166,16 @@ def _action(row: Row, closure: Closure) -> Action | None:  # noqa: PLR0911 - one
         return Action.CARRIED if inside or Address("pg_class", home, row["adnum"]) in closure.items else Action.DEFINED
     if inside or (row["deptype"] == "i" and row["relkind"] != "S"):
         return Action.CARRIED
+    if row["constructor"] or (catalog == "pg_constraint" and Address("pg_type", row["of_domain"]) in closure.items):
+        # Parts of a range and of a domain go where it goes.
+        return Action.CARRIED
     if catalog == "pg_constraint" and home:
         return Action.DEFINED
+    if row["relkind"] == "S" and row["deptype"] in "ai":
+        # Owned by a column that goes: a serial's lives by itself, that of an identity does not.
+        return Action.MOVED if row["deptype"] == "a" else Action.DEFINED
+    if row["relkind"] == "m" or (catalog == "pg_type" and row["deptype"] == "n"):
+        return Action.MOVED
     if catalog == "pg_class" and row["relkind"] == "i":
         return Action.CARRIED if row["of_constraint"] else Action.DEFINED
     if catalog == "pg_class" and row["relkind"] == "r" and row["subid"]:
@@ -163,7 +191,7 @@ def _require_cascade(row: Row, item: Item, origin: Origin, closure: Closure) -> 
     part = row["deptype"] != "n" or item.relation in closure.moved or item.action is Action.CARRIED
     if not part and not origin.cascade:
         raise PlanRefused(f"{item.label()} {item.because}; say CASCADE if it is meant", line=origin.line)
-    if item.action is Action.COPIED:
+    if item.action is Action.COPIED or (item.action is Action.MOVED and not part):
         closure.unaccepted.append(item)
 
 
@@ -177,6 +205,6 @@ def refuse_unaccepted(closure: Closure, accepts: Sequence[str]) -> None:
     if refused:
         lines = ", ".join(f'"{label}"' for label in refused)
         raise ImpactNotAccepted(
-            f"CASCADE would take {len(refused)} object(s) that the plan does not name: {', '.join(refused)}."
+            f"the plan would take {len(refused)} object(s) that it does not name: {', '.join(refused)}."
             f" If that is meant, add to plan.toml: accepts = [{lines}]"
         )

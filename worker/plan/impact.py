@@ -6,18 +6,18 @@ Names are resolved once, to OIDs; from there the closure finds whatever depends 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ledger.canonical import canonical, sha256
 from ledger.errors import PlanRefused
 from worker.objects.keeping import Action, Address, Item
-from worker.plan.closure import OWN_SCHEMA_PREFIX, Closure, Origin, follow, refuse_unaccepted
+from worker.plan.closure import Closure, Origin, follow, refuse_unaccepted
+from worker.plan.families import cut, gather, identify
 from worker.plan.names import resolve, table_exists
+from worker.plan.shapes import define_ranges, refuse_shapes, refuse_torn
 from worker.plan.stages import Foreseen
 from worker.plan.statements import Named, Removal
 from worker.target import Session
-
-_OWN_RELATIONS = ("public.migration_rollbacks", "public.rollback_status_monitor")
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,23 @@ def _reach(
 ) -> tuple[Item, ...]:
     if not roots:
         return ()
-    moved = frozenset(r.item.address.objid for r in roots if r.item.kind == "table") | _composites(session, roots)
-    roots = _without_parts_of_moved(roots, moved)
     closure = Closure(
-        moved,
+        frozenset(),
         {root.item.address: root.item for root in roots},
         {root.item.address: root.origin for root in roots},
         changed,
     )
-    _refuse_shapes(session, closure.items.values())
+    gather(session, closure)
+    _leave_out_parts_of_moved(closure)
+    named = dict(closure.items)
+    refuse_shapes(session, named.values())
     follow(session, closure)
+    found = [item for address, item in closure.items.items() if address not in named]
+    refuse_shapes(session, (item for item in found if item.action in {Action.MOVED, Action.COPIED}))
+    define_ranges(session, closure)
+    refuse_torn(session, closure)
     refuse_unaccepted(closure, accepts)
+    cut(session, closure)
     return _sized(session, closure)
 
 
@@ -130,98 +136,48 @@ def _root(session: Session, named: Named, address: Address, line: int) -> _Root:
     item = _item(session, address, f"line {line} names it")
     if item.kind not in _FITTING[named.kind]:
         raise PlanRefused(f"{item.name} is a {item.kind}", line=line)
+    if named.kind == "domain" and not _is_domain(session, address):
+        raise PlanRefused(f"{item.name} is a type, but no domain; write DROP TYPE", line=line)
     return _Root(item, Origin(named.cascade, line))
 
 
-_FITTING = {"table": {"table"}, "index": {"index"}, "type": {"type", "composite type"}, "column": {"table column"}}
+_FITTING = {
+    "table": {"table"},
+    "materialized view": {"materialized view"},
+    "sequence": {"sequence"},
+    "index": {"index"},
+    "type": {"type", "composite type"},
+    "domain": {"type"},
+    "schema": {"schema"},
+    "column": {"table column"},
+}
+
+
+def _is_domain(session: Session, address: Address) -> bool:
+    return bool(session.value("SELECT typtype = 'd' FROM pg_type WHERE oid = %s", (address.objid,)))
 
 
 def _item(session: Session, address: Address, because: str) -> Item:
-    told = session.row(
-        "SELECT type AS kind, identity AS name FROM pg_identify_object(%s::regclass, %s, %s)",
-        (f"pg_catalog.{address.catalog}", address.objid, address.subid),
-    )
-    assert told is not None  # noqa: S101 - a set-returning function in FROM
-    action = {"pg_type": Action.MOVED}.get(address.catalog, Action.COPIED if address.subid else Action.MOVED)
-    if told["kind"] == "index":
-        action = Action.DEFINED
-    home = _home(session, address)
-    return Item(address, told["kind"], told["name"], because, action, relation=home)
+    item = identify(session, address, because)
+    if item.kind in {"index", "schema"}:
+        return replace(item, action=Action.DEFINED)
+    return replace(item, action=Action.COPIED) if address.subid else item
 
 
-def _home(session: Session, address: Address) -> int | None:
-    if address.catalog != "pg_class":
-        return None
-    index_of = session.value("SELECT indrelid::bigint FROM pg_index WHERE indexrelid = %s", (address.objid,))
-    return address.objid if index_of is None else int(index_of)
+def _leave_out_parts_of_moved(closure: Closure) -> None:
+    """Leave out columns, indexes and owned sequences of tables that move whole: they go along untouched."""
+    for address, item in list(closure.items.items()):
+        if item.relation in closure.moved and (address.subid or address.objid not in closure.moved):
+            del closure.items[address]
 
 
-def _composites(session: Session, roots: Sequence[_Root]) -> frozenset[int]:
-    """Return where composite types keep their columns: these move with them."""
-    types = [r.item.address.objid for r in roots if r.item.address.catalog == "pg_type"]
-    found = session.rows("SELECT typrelid::bigint FROM pg_type WHERE oid = ANY (%s::oid[]) AND typrelid <> 0", (types,))
-    return frozenset(row["typrelid"] for row in found)
-
-
-def _without_parts_of_moved(roots: list[_Root], moved: frozenset[int]) -> list[_Root]:
-    """Leave out columns and indexes of tables that move whole: they go along untouched."""
-    return [r for r in roots if r.item.kind == "table" or r.item.relation not in moved]
-
-
-# -- what cannot be kept ------------------------------------------------------
-
-
-def _refuse_shapes(session: Session, items: Iterable[Item]) -> None:
-    """Refuse what the protocols do not cover, by name."""
-    for item in items:
-        reason = None
-        if item.address.catalog == "pg_type":
-            reason = session.value(
-                "SELECT CASE WHEN t.typtype NOT IN ('e', 'c') THEN 'is neither an enum nor a composite type'"
-                " WHEN c.relkind <> 'c' THEN 'is the row type of a table' END"
-                " FROM pg_type AS t LEFT JOIN pg_class AS c ON c.oid = t.typrelid WHERE t.oid = %s",
-                (item.address.objid,),
-            )
-        else:
-            reason = session.value(_SHAPES, {"relation": item.relation, "index": item.address.objid})
-        reason = reason or session.value(
-            "SELECT CASE WHEN deptype = 'e' THEN 'belongs to an extension' END FROM pg_depend"
-            " WHERE classid = %s::regclass AND objid = %s AND deptype = 'e'",
-            (f"pg_catalog.{item.address.catalog}", item.address.objid),
-        )
-        reason = reason or session.value(
-            "SELECT 'belongs to the server or to Stepback' FROM pg_identify_object(%s::regclass, %s, 0)"
-            " WHERE schema IN ('pg_catalog', 'information_schema', 'pg_toast')"
-            " OR starts_with(schema, %s) OR starts_with(schema, 'pg_temp') OR identity = ANY (%s)",
-            (
-                f"pg_catalog.{item.address.catalog}",
-                item.relation or item.address.objid,
-                OWN_SCHEMA_PREFIX,
-                list(_OWN_RELATIONS),
-            ),
-        )
-        if reason is not None:
-            raise PlanRefused(f"{item.label()} {reason}; it is left alone")
-
-
-_SHAPES = """
-SELECT CASE
-    WHEN c.relkind <> 'r' THEN 'is not, or not of, an ordinary table'
-    WHEN c.relpersistence = 't' THEN 'is temporary'
-    WHEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid OR inhparent = c.oid)
-        THEN 'has parents, children or partitions, which is not covered yet'
-    WHEN c.reloftype <> 0 THEN 'is a typed table, which is not covered yet'
-    WHEN EXISTS (SELECT FROM pg_constraint WHERE conindid = %(index)s AND contype IN ('p', 'u', 'x'))
-        THEN 'belongs to a constraint; a plan can only drop it with its table or column'
-END
-  FROM pg_class AS c
- WHERE c.oid = %(relation)s
-"""
+#: Kinds that hold rows, as pg_identify_object says it.
+_WITH_ROWS = frozenset({"table", "materialized view"})
 
 
 def _sized(session: Session, closure: Closure) -> tuple[Item, ...]:
     """Add rows and bytes to tables, and put the items in a stable order."""
-    tables = [item.address.objid for item in closure.items.values() if item.kind == "table"]
+    tables = [item.address.objid for item in closure.items.values() if item.kind in _WITH_ROWS]
     sizes = {
         row["oid"]: row
         for row in session.rows(
@@ -241,7 +197,7 @@ def _sized(session: Session, closure: Closure) -> tuple[Item, ...]:
             bytes=sizes[item.address.objid]["bytes"],
             relation=item.relation,
         )
-        if item.kind == "table"
+        if item.kind in _WITH_ROWS
         else item
         for item in closure.items.values()
     ]

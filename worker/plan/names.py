@@ -57,10 +57,19 @@ def _column(session: Session, named: Named) -> Address | None:
     return None if number is None else Address("pg_class", table, number)
 
 
+def _schema(session: Session, named: Named) -> Address | None:
+    oid = session.value("SELECT oid::bigint FROM pg_namespace WHERE nspname = %s", (named.name[0],))
+    return None if oid is None else Address("pg_namespace", oid)
+
+
 _BY_KIND: Final[Mapping[str, Callable[[Session, Named], Address | None]]] = {
     "table": _in_pg_class,
     "index": _in_pg_class,
+    "materialized view": _in_pg_class,
+    "sequence": _in_pg_class,
     "type": _type,
+    "domain": _type,
+    "schema": _schema,
     "column": _column,
 }
 

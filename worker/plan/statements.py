@@ -62,6 +62,10 @@ _DROPPED: Final = {
     ObjectType.OBJECT_TABLE: "table",
     ObjectType.OBJECT_INDEX: "index",
     ObjectType.OBJECT_TYPE: "type",
+    ObjectType.OBJECT_DOMAIN: "domain",
+    ObjectType.OBJECT_MATVIEW: "materialized view",
+    ObjectType.OBJECT_SEQUENCE: "sequence",
+    ObjectType.OBJECT_SCHEMA: "schema",
 }
 
 #: What the refusal of a well-known statement adds.
@@ -112,6 +116,8 @@ def _drop(drop: Any, line: int, text: str) -> Removal:
 
 
 def _dropped_name(entry: object, line: int) -> QualifiedName:
+    if isinstance(entry, ast.String):
+        return (str(entry.sval),)
     parts = entry.names if isinstance(entry, ast.TypeName) else entry
     if isinstance(entry, ast.TypeName) and (entry.arrayBounds or entry.setof or entry.pct_type):
         raise PlanRefused("DROP TYPE takes the name of a type, not of an array of it", line=line)

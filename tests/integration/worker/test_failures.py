@@ -179,6 +179,60 @@ def test_referenced_table_is_locked_too(engine: Engine) -> None:
     assert_failed(engine, failed, "lock_budget_spent", f'"other" is held by pid {pid}')
 
 
+_OTHERS = (
+    "CREATE TABLE parts (id int) PARTITION BY LIST (id); CREATE TABLE part PARTITION OF parts FOR VALUES IN (1);"
+    "CREATE TABLE folk (id int); CREATE TABLE staff () INHERITS (folk); CREATE SEQUENCE counter; CREATE SCHEMA app;"
+    "CREATE TABLE named (id int PRIMARY KEY, n int GENERATED ALWAYS AS IDENTITY);"
+    "CREATE MATERIALIZED VIEW sums AS SELECT count(*) FROM folk;"
+)
+
+
+@pytest.mark.parametrize(
+    ("plan", "held", "name"),
+    [
+        ("DROP SEQUENCE counter;", "SELECT nextval('counter')", "counter"),
+        ("ALTER TABLE named DROP n;", "SELECT nextval('named_n_seq')", "named_n_seq"),
+        ("DROP MATERIALIZED VIEW sums;", "SELECT FROM sums", "sums"),
+        ("DROP TABLE part;", "SELECT FROM parts WHERE id = 2", "parts"),
+        ("DROP TABLE staff;", "SELECT FROM ONLY folk", "folk"),
+    ],
+)
+def test_other_relations_are_locked_too(engine: Engine, plan: str, held: str, name: str) -> None:
+    """What LOCK TABLE does not take is locked all the same, as are parents that stay; who holds it is named."""
+    engine.owner(_OTHERS)
+    engine.plan(plan)
+    engine.limits = {"lock_timeout_ms": 50, "lock_budget_seconds": 0.2}
+    before = engine.fingerprint()
+
+    with engine.connect("goodbuy_app") as reader:
+        pid = reader.info.backend_pid
+        reader.execute(f"BEGIN; {held}".encode())
+        failed = engine.rollback()
+        reader.execute("ROLLBACK")
+
+    assert_failed(engine, failed, "lock_budget_spent", f'"{name}" is held by pid {pid}')
+    assert [line for line in engine.fingerprint().schema if name not in line] == [
+        line for line in before.schema if name not in line
+    ]
+    completed(engine.recover(completed(engine.rollback())))
+
+
+@pytest.mark.parametrize(
+    ("plan", "sequence"), [("ALTER TABLE named DROP n;", "named_n_seq"), ("DROP SEQUENCE counter;", "counter")]
+)
+def test_numbers_that_were_drawn_since_preflight_are_not_drawn_again(engine: Engine, plan: str, sequence: str) -> None:
+    """A sequence goes on after its last number, whenever that was drawn."""
+    engine.owner(_OTHERS)
+    engine.plan(plan)
+    engine.at = _once("recorded", lambda: engine.owner(f"SELECT nextval('{sequence}') FROM generate_series(1, 5)"))
+
+    done = completed(engine.rollback())
+    engine.at = lambda _point: None
+    completed(engine.recover(done))
+
+    assert engine.query(f"SELECT nextval('{sequence}') AS n") == [{"n": 6}]
+
+
 # -- the catalog moves on
 
 _CHANGES = {
@@ -208,6 +262,14 @@ _CHANGES = {
         "ALTER TABLE orders DROP CONSTRAINT orders_pkey",
         "impact_changed",
     ),
+    "a partition more": ("DROP TABLE parts, part;", "CREATE TABLE more PARTITION OF parts DEFAULT", "impact_changed"),
+    "a child more": ("DROP TABLE staff;", "CREATE TABLE chiefs () INHERITS (staff)", "impact_changed"),
+    "the bound changed": (
+        "DROP TABLE part;",
+        "ALTER TABLE parts DETACH PARTITION part; DROP TABLE part; CREATE TABLE part PARTITION OF parts DEFAULT",
+        "impact_changed",
+    ),
+    "something more in a schema": ("DROP SCHEMA app;", "CREATE TABLE app.more ()", "impact_changed"),
     "the type used": (
         "DROP TYPE mood CASCADE;",
         "CREATE TABLE people (id int PRIMARY KEY, mood mood)",
@@ -220,7 +282,7 @@ _CHANGES = {
 @pytest.mark.parametrize(("plan", "change", "codes"), _CHANGES.values(), ids=_CHANGES)
 def test_catalog_that_changed_since_preflight(engine: Engine, plan: str, change: str, codes: str, point: str) -> None:
     """What the plan reaches is looked at again under the locks: if it is not what preflight saw, nothing is done."""
-    engine.owner(f"{_ORDERS}; CREATE TYPE mood AS ENUM ('a')")
+    engine.owner(f"{_ORDERS}; CREATE TYPE mood AS ENUM ('a'); {_OTHERS}")
     engine.plan(plan)
     engine.at = _once(point, lambda: engine.owner(change))
 

@@ -16,6 +16,16 @@ CREATE TABLE users (id int PRIMARY KEY, email text);
 CREATE TABLE app.orders (id serial PRIMARY KEY, u int REFERENCES users, mood mood DEFAULT 'ok');
 CREATE TABLE people (id int PRIMARY KEY, code text NOT NULL UNIQUE, c int, d int REFERENCES users);
 CREATE INDEX by_email ON users (email);
+CREATE TABLE parts (id int, t text) PARTITION BY RANGE (id);
+CREATE TABLE part PARTITION OF parts FOR VALUES FROM (0) TO (10);
+CREATE TABLE rest PARTITION OF parts DEFAULT;
+CREATE TABLE folk (id int, t text); CREATE TABLE child () INHERITS (folk);
+CREATE MATERIALIZED VIEW sums AS SELECT count(*) FROM users;
+CREATE SEQUENCE numbers;
+CREATE DOMAIN percent AS int;
+CREATE TYPE span AS RANGE (subtype = int8, multirange_type_name = spans);
+CREATE SCHEMA empty;
+INSERT INTO parts VALUES (1, 'a'), (99, 'b'); INSERT INTO child VALUES (7, 'y');
 INSERT INTO users VALUES (1, 'a'); INSERT INTO app.orders (u) VALUES (1); INSERT INTO people VALUES (1, 'x', 1, 1);
 """
 
@@ -128,6 +138,75 @@ OBSTACLES = [
         "DO $$BEGIN EXECUTE (SELECT 'DROP TYPE ' || oid::regtype || ' CASCADE' FROM pg_type WHERE typname = 'mood');"
         " END$$",
         "type public.mood is no longer in emergency",
+    ),
+    Obstacle(
+        "sequence alone", "DROP SEQUENCE numbers;", "CREATE TABLE numbers ()", '"numbers" exists', "DROP TABLE numbers"
+    ),
+    Obstacle(
+        "preserved sequence gone",
+        "DROP SEQUENCE numbers;",
+        "DO $$BEGIN EXECUTE (SELECT 'DROP SEQUENCE ' || oid::regclass FROM pg_class WHERE relname = 'numbers'); END$$",
+        "sequence public.numbers is no longer in emergency",
+    ),
+    Obstacle(
+        "sequence owned by a column that is gone",
+        "DROP SEQUENCE app.orders_id_seq CASCADE;",
+        "ALTER TABLE app.orders RENAME TO old",
+        'table "app"."orders", which sequence app.orders_id_seq',
+        "ALTER TABLE app.old RENAME TO orders",
+    ),
+    Obstacle(
+        "materialized view",
+        "DROP MATERIALIZED VIEW sums;",
+        "CREATE VIEW sums AS SELECT 1",
+        '"public"."sums" exists again',
+        "DROP VIEW sums",
+    ),
+    Obstacle(
+        "domain", "DROP DOMAIN percent;", "CREATE DOMAIN percent AS text", '"percent" exists', "DROP DOMAIN percent"
+    ),
+    Obstacle(
+        "range",
+        "DROP TYPE span;",
+        "CREATE TYPE spans AS ENUM ('x'); CREATE FUNCTION span(bigint, bigint) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        'type "public"."spans" exists again; function public.span(bigint,bigint) exists again',
+        "DROP TYPE spans; DROP FUNCTION span(bigint, bigint)",
+    ),
+    Obstacle("schema", "DROP SCHEMA empty;", "CREATE SCHEMA empty", 'schema "empty" exists again', "DROP SCHEMA empty"),
+    Obstacle(
+        "bound of a partition",
+        "DROP TABLE part;",
+        "CREATE TABLE new PARTITION OF parts FOR VALUES FROM (0) TO (10)",
+        "new has the bound of partition public.part of public.parts",
+        "DROP TABLE new",
+    ),
+    Obstacle(
+        "rows in the default partition",
+        "DROP TABLE part;",
+        "INSERT INTO parts VALUES (5, 'new')",
+        "rest, the default partition, has rows that belong to partition",
+        "DELETE FROM parts WHERE id = 5",
+    ),
+    Obstacle(
+        "whole of a partition gone",
+        "DROP TABLE part;",
+        "ALTER TABLE parts RENAME TO pieces",
+        'table "public"."parts", which partition',
+        "ALTER TABLE pieces RENAME TO parts",
+    ),
+    Obstacle(
+        "parent of a child gone",
+        "DROP TABLE child;",
+        "ALTER TABLE folk RENAME TO persons",
+        'table "public"."folk", which inheritance',
+        "ALTER TABLE persons RENAME TO folk",
+    ),
+    Obstacle(
+        "stand-in of a parent gone",
+        "DROP TABLE child;",
+        "DO $$BEGIN EXECUTE (SELECT 'DROP TABLE ' || inhparent::regclass || ' CASCADE' FROM pg_inherits"
+        " WHERE inhrelid = (SELECT oid FROM pg_class WHERE relname = 'child')); END$$",
+        "inheritance public.child of public.folk is no longer in emergency",
     ),
 ]
 

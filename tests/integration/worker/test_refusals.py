@@ -117,13 +117,6 @@ REFUSALS = [
         "view public.v",
     ),
     Refusal(
-        "materialized view",
-        f"{_ORDERS} CREATE MATERIALIZED VIEW m AS SELECT id FROM orders",
-        "DROP TABLE orders CASCADE;",
-        "impact_not_accepted",
-        "materialized view public.m depends on table public.orders",
-    ),
-    Refusal(
         "function over its row type",
         f"{_ORDERS} CREATE FUNCTION f(orders) RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "DROP TABLE orders CASCADE;",
@@ -170,27 +163,9 @@ REFUSALS = [
     Refusal("a sequence as a table", "CREATE SEQUENCE s", "DROP TABLE s;", "plan_refused", "public.s is a sequence"),
     Refusal("a table as an index", _ORDERS, "DROP INDEX orders;", "plan_refused", "public.orders is a table"),
     Refusal("an index as a table", _ORDERS, "DROP TABLE orders_pkey;", "plan_refused", "public.orders_pkey is a"),
-    Refusal("a domain as a type", "CREATE DOMAIN d AS int", "DROP TYPE d;", "plan_refused", "neither an enum nor"),
-    Refusal(
-        "a range type", "CREATE TYPE r AS RANGE (subtype = int4)", "DROP TYPE r;", "plan_refused", "neither an enum"
-    ),
     Refusal("a row type", _ORDERS, "DROP TYPE orders;", "plan_refused", "is the row type of a table"),
-    Refusal("an array type", "CREATE TYPE m AS ENUM ('a')", "DROP TYPE _m;", "plan_refused", "neither an enum"),
+    Refusal("an array type", "CREATE TYPE m AS ENUM ('a')", "DROP TYPE _m;", "plan_refused", "no enum, composite"),
     Refusal("index of a key", _ORDERS, "DROP INDEX orders_pkey CASCADE;", "plan_refused", "belongs to a constraint"),
-    Refusal(
-        "partitioned table",
-        "CREATE TABLE p (id int) PARTITION BY RANGE (id)",
-        "DROP TABLE p;",
-        "plan_refused",
-        "ordinary table",
-    ),
-    Refusal(
-        "partition",
-        "CREATE TABLE p (id int) PARTITION BY LIST (id); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1)",
-        "DROP TABLE p1;",
-        "plan_refused",
-        "partitions, which is not covered yet",
-    ),
     Refusal(
         "index of a partitioned table",
         "CREATE TABLE p (id int) PARTITION BY RANGE (id); CREATE INDEX i ON p (id)",
@@ -198,14 +173,6 @@ REFUSALS = [
         "plan_refused",
         "ordinary table",
     ),
-    Refusal(
-        "parent",
-        "CREATE TABLE p (); CREATE TABLE c () INHERITS (p)",
-        "DROP TABLE p CASCADE;",
-        "plan_refused",
-        "parents",
-    ),
-    Refusal("child", "CREATE TABLE p (); CREATE TABLE c () INHERITS (p)", "DROP TABLE c;", "plan_refused", "parents"),
     Refusal(
         "column of a parent",
         "CREATE TABLE p (id int PRIMARY KEY, n int); CREATE TABLE c () INHERITS (p)",
@@ -248,21 +215,214 @@ REFUSALS = [
         "plan_refused",
         "add a key first",
     ),
-    Refusal(
-        "column of a serial",
-        "CREATE TABLE t (a int PRIMARY KEY, n serial)",
-        "ALTER TABLE t DROP n;",
-        "impact_not_accepted",
-        "t_n_seq",
-    ),
-    Refusal(
-        "identity column",
-        "CREATE TABLE t (a int PRIMARY KEY, n int GENERATED ALWAYS AS IDENTITY)",
-        "ALTER TABLE t DROP n;",
-        "impact_not_accepted",
-        "t_n_seq",
-    ),
     Refusal("system column", _ORDERS, "ALTER TABLE orders DROP COLUMN ctid;", "nothing_to_roll_back", "orders.ctid"),
+    # -- families of tables
+    Refusal(
+        "partitions, not accepted",
+        "CREATE TABLE p (id int) PARTITION BY LIST (id); CREATE TABLE p1 PARTITION OF p DEFAULT PARTITION BY LIST (id);"
+        "CREATE TABLE p2 PARTITION OF p1 DEFAULT",
+        "DROP TABLE p;",
+        "impact_not_accepted",
+        'accepts = ["table public.p1", "table public.p2"]',
+    ),
+    Refusal(
+        "parent, no CASCADE",
+        "CREATE TABLE p (); CREATE TABLE c () INHERITS (p)",
+        "DROP TABLE p;",
+        "plan_refused",
+        "table public.c depends on table public.p; say CASCADE",
+    ),
+    Refusal(
+        "parent, child not accepted",
+        "CREATE TABLE p (); CREATE TABLE c () INHERITS (p)",
+        "DROP TABLE p CASCADE;",
+        "impact_not_accepted",
+        'accepts = ["table public.c"]',
+    ),
+    Refusal(
+        "child with a check that is not validated",
+        "CREATE TABLE p (n int, CONSTRAINT few CHECK (n < 5)); CREATE TABLE c (n int);"
+        "ALTER TABLE c ADD CONSTRAINT few CHECK (n < 5); ALTER TABLE c INHERIT p;"
+        "ALTER TABLE p DROP CONSTRAINT few; ALTER TABLE p ADD CONSTRAINT few CHECK (n < 5) NOT VALID",
+        "DROP TABLE c;",
+        "plan_refused",
+        "constraint few, which",
+    ),
+    Refusal(
+        "partition that others refer to through the whole",
+        "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY LIST (id); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);"
+        "CREATE TABLE lines (o int REFERENCES p)",
+        "DROP TABLE p1 CASCADE;",
+        "plan_refused",
+        "refers to p, so p1 cannot be detached without loss",
+    ),
+    Refusal(
+        "partition with two indexes alike",
+        "CREATE TABLE p (id int) PARTITION BY LIST (id); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);"
+        "CREATE INDEX own ON p1 (id); CREATE INDEX whole ON p (id); CREATE INDEX second ON p1 (id)",
+        "DROP TABLE p1;",
+        "plan_refused",
+        "might take it for the parent's",
+    ),
+    Refusal(
+        "column of a partitioned table",
+        "CREATE TABLE p (id int PRIMARY KEY, n int) PARTITION BY LIST (id)",
+        "ALTER TABLE p DROP COLUMN n;",
+        "plan_refused",
+        "ordinary table",
+    ),
+    Refusal(
+        "column of a partition, by its type",
+        "CREATE TYPE mood AS ENUM ('a'); CREATE TABLE p (id int PRIMARY KEY, m mood) PARTITION BY LIST (id);"
+        "CREATE TABLE p1 PARTITION OF p DEFAULT",
+        "DROP TYPE mood CASCADE;",
+        "impact_not_accepted",
+        "table column public.p.m",
+    ),
+    Refusal(
+        "foreign table as a partition",
+        "",
+        "DROP TABLE p;",
+        "plan_refused",
+        "foreign table",
+        admin="CREATE FOREIGN DATA WRAPPER nowhere; CREATE SERVER s FOREIGN DATA WRAPPER nowhere;"
+        "CREATE TABLE p (id int) PARTITION BY LIST (id); CREATE FOREIGN TABLE f PARTITION OF p DEFAULT SERVER s",
+    ),
+    # -- sequences and materialized views
+    Refusal(
+        "sequence behind a default, no CASCADE",
+        "CREATE SEQUENCE s; CREATE TABLE t (id int DEFAULT nextval('s'))",
+        "DROP SEQUENCE s;",
+        "plan_refused",
+        "default value for public.t.id depends on sequence public.s; say CASCADE",
+    ),
+    Refusal(
+        "sequence of an identity",
+        "CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY)",
+        "DROP SEQUENCE t_id_seq;",
+        "plan_refused",
+        "belongs to an identity column",
+    ),
+    Refusal("a table as a sequence", _ORDERS, "DROP SEQUENCE orders;", "plan_refused", "public.orders is a table"),
+    Refusal(
+        "a table as a materialized view", _ORDERS, "DROP MATERIALIZED VIEW orders;", "plan_refused", "orders is a table"
+    ),
+    Refusal(
+        "identity with privileges that somebody else gave",
+        "CREATE TABLE t (a int PRIMARY KEY, n int GENERATED ALWAYS AS IDENTITY);"
+        "GRANT SELECT ON SEQUENCE t_n_seq TO stepback_app WITH GRANT OPTION",
+        "ALTER TABLE t DROP n;",
+        "plan_refused",
+        "was granted by stepback_app",
+        admin="SET ROLE stepback_app; GRANT SELECT ON SEQUENCE t_n_seq TO PUBLIC",
+    ),
+    Refusal(
+        "materialized view, no CASCADE",
+        f"{_ORDERS} CREATE MATERIALIZED VIEW m AS SELECT id FROM orders",
+        "DROP TABLE orders;",
+        "plan_refused",
+        "materialized view public.m depends on table public.orders; say CASCADE",
+    ),
+    Refusal(
+        "materialized view, not accepted",
+        f"{_ORDERS} CREATE MATERIALIZED VIEW m AS SELECT id FROM orders",
+        "DROP TABLE orders CASCADE;",
+        "impact_not_accepted",
+        'accepts = ["materialized view public.m"]',
+    ),
+    Refusal(
+        "materialized view on a column",
+        f"{_ORDERS} CREATE MATERIALIZED VIEW m AS SELECT c FROM orders",
+        "ALTER TABLE orders DROP c CASCADE;",
+        "impact_not_accepted",
+        "materialized view public.m reads table column public.orders.c",
+    ),
+    Refusal(
+        "index of a materialized view",
+        f"{_ORDERS} CREATE MATERIALIZED VIEW m AS SELECT c FROM orders; CREATE INDEX i ON m (c)",
+        "DROP INDEX i;",
+        "plan_refused",
+        "ordinary table",
+    ),
+    # -- domains and ranges
+    Refusal(
+        "an enum as a domain", "CREATE TYPE m AS ENUM ('a')", "DROP DOMAIN m;", "plan_refused", "is a type, but no"
+    ),
+    Refusal(
+        "domain over a domain, not accepted",
+        "CREATE DOMAIN a AS int; CREATE DOMAIN b AS a",
+        "DROP DOMAIN a CASCADE;",
+        "impact_not_accepted",
+        'accepts = ["type public.b"]',
+    ),
+    Refusal(
+        "domain that only demands a type",
+        "CREATE TYPE mood AS ENUM ('a'); CREATE DOMAIN d AS text CHECK (VALUE::mood IS NOT NULL)",
+        "DROP TYPE mood CASCADE;",
+        "impact_not_accepted",
+        "domain constraint d_check",
+    ),
+    Refusal(
+        "range in a column",
+        "CREATE TYPE r AS RANGE (subtype = int4); CREATE TABLE t (id int PRIMARY KEY, r r)",
+        "DROP TYPE r CASCADE; ALTER TABLE t DROP r;",
+        "plan_refused",
+        "type public.r is used by column r of table public.t",
+    ),
+    Refusal(
+        "multirange in a table that moves",
+        "CREATE TYPE r AS RANGE (subtype = int4, multirange_type_name = rs); CREATE TABLE t (m rs[])",
+        "DROP TABLE t; DROP TYPE r;",
+        "plan_refused",
+        "leave it in place",
+    ),
+    Refusal(
+        "a multirange type",
+        "CREATE TYPE r AS RANGE (subtype = int4, multirange_type_name = rs)",
+        "DROP TYPE rs;",
+        "plan_refused",
+        "no enum, composite, range or domain",
+    ),
+    # -- schemas
+    Refusal(
+        "schema that is not empty, no CASCADE",
+        "CREATE SCHEMA s; CREATE TABLE s.t ()",
+        "DROP SCHEMA s;",
+        "plan_refused",
+        "table s.t depends on schema s; say CASCADE",
+    ),
+    Refusal(
+        "schema with a column outside, not accepted",
+        "CREATE SCHEMA s; CREATE DOMAIN s.d AS int; CREATE TABLE t (id int PRIMARY KEY, d s.d)",
+        "DROP SCHEMA s CASCADE;",
+        "impact_not_accepted",
+        'accepts = ["table column public.t.d"]',
+    ),
+    Refusal(
+        "schema with default privileges",
+        "CREATE SCHEMA s; ALTER DEFAULT PRIVILEGES IN SCHEMA s GRANT SELECT ON TABLES TO PUBLIC",
+        "DROP SCHEMA s CASCADE;",
+        "impact_not_accepted",
+        "default acl",
+    ),
+    Refusal(
+        "schema with a collation",
+        'CREATE SCHEMA s; CREATE COLLATION s.c FROM "C"',
+        "DROP SCHEMA s CASCADE;",
+        "impact_not_accepted",
+        "collation s.c",
+    ),
+    Refusal("schema of the registry", "", "DROP SCHEMA public CASCADE;", "plan_refused", "to Stepback"),
+    Refusal("schema of the list", "", "DROP SCHEMA emergency_backup CASCADE;", "plan_refused", "to Stepback"),
+    Refusal("schema of the server", "", "DROP SCHEMA pg_catalog CASCADE;", "plan_refused", "to the server"),
+    Refusal(
+        "somebody else's schema",
+        "",
+        "DROP SCHEMA theirs;",
+        "not_possible",
+        "schema theirs belongs to postgres",
+        admin="CREATE SCHEMA theirs",
+    ),
     # -- what is nobody's to drop
     Refusal("the registry", "", "DROP TABLE migration_rollbacks CASCADE;", "plan_refused", "to Stepback"),
     Refusal("a column of the registry", "", "ALTER TABLE migration_rollbacks DROP run;", "plan_refused", "to Stepback"),
@@ -281,7 +441,7 @@ REFUSALS = [
     Refusal(
         "a column of a catalog", "", "ALTER TABLE pg_catalog.pg_class DROP relname;", "plan_refused", "to the server"
     ),
-    Refusal("a type of the server", "", "DROP TYPE pg_catalog.int4;", "plan_refused", "neither an enum"),
+    Refusal("a type of the server", "", "DROP TYPE pg_catalog.int4;", "plan_refused", "no enum, composite"),
     Refusal(
         "the standard's schema", "", "DROP TABLE information_schema.sql_features;", "plan_refused", "to the server"
     ),

@@ -10,23 +10,33 @@ from tests.harness import Engine, KeptRow, Picture, completed, in_order, rows_of
 from tests.integration.worker.cases.alterations import ALTERATIONS
 from tests.integration.worker.cases.case import BYSTANDERS, Case
 from tests.integration.worker.cases.columns import COLUMNS
+from tests.integration.worker.cases.domains import DOMAINS
 from tests.integration.worker.cases.indexes import INDEXES
 from tests.integration.worker.cases.rows import ROWS
+from tests.integration.worker.cases.inheritance import INHERITANCE
+from tests.integration.worker.cases.matviews import MATVIEWS
+from tests.integration.worker.cases.partitions import PARTITIONS
+from tests.integration.worker.cases.schemas import SCHEMAS
+from tests.integration.worker.cases.sequences import SEQUENCES
 from tests.integration.worker.cases.tables import TABLES
 from tests.integration.worker.cases.types import TYPES
 
-CASES = [
-    pytest.param(case, id=f"{kind}: {case.name}")
-    for kind, cases in {
-        "table": TABLES,
-        "index": INDEXES,
-        "type": TYPES,
-        "column": COLUMNS,
-        "alter": ALTERATIONS,
-        "rows": ROWS,
-    }.items()
-    for case in cases
-]
+KINDS = {
+    "table": TABLES,
+    "index": INDEXES,
+    "type": TYPES,
+    "column": COLUMNS,
+    "alter": ALTERATIONS,
+    "rows": ROWS,
+    "partition": PARTITIONS,
+    "inheritance": INHERITANCE,
+    "sequence": SEQUENCES,
+    "domain": DOMAINS,
+    "matview": MATVIEWS,
+    "schema": SCHEMAS,
+}
+
+CASES = [pytest.param(case, id=f"{kind}: {case.name}") for kind, cases in KINDS.items() for case in cases]
 
 #: The version that made NOT NULL a constraint with a name.
 NOT_NULL_HAS_A_NAME = 18

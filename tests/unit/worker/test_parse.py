@@ -33,6 +33,31 @@ def test_drop_columns() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("MATERIALIZED VIEW", "materialized view"),
+        ("SEQUENCE", "sequence"),
+        ("DOMAIN", "domain"),
+        ("TYPE", "type"),
+    ],
+)
+def test_drop_of_other_kinds(words: str, kind: str) -> None:
+    """Whatever has a schema is read alike."""
+    (drop,) = parse(f'DROP {words} IF EXISTS a.b, "C d" CASCADE').statements
+
+    assert isinstance(drop, Removal)
+    assert drop.named == tuple(Named(kind, name, missing_ok=True, cascade=True) for name in (("a", "b"), ("C d",)))
+
+
+def test_drop_schema() -> None:
+    """A schema's name has one part."""
+    (drop,) = parse('DROP SCHEMA a, "B c"').statements
+
+    assert isinstance(drop, Removal)
+    assert drop.named == (Named("schema", ("a",)), Named("schema", ("B c",)))
+
+
 @pytest.mark.parametrize("begin", ["BEGIN", "BEGIN TRANSACTION", "START TRANSACTION", "begin work"])
 @pytest.mark.parametrize("end", ["COMMIT", "END", "COMMIT WORK"])
 def test_outer_transaction_is_taken_off_and_said_so(begin: str, end: str) -> None:
@@ -74,7 +99,13 @@ def test_analyze_is_understood_beside_a_drop() -> None:
         "SELECT pg_terminate_backend(1)",
         "CREATE TABLE x ()",
         "DROP VIEW v",
-        "DROP SCHEMA s CASCADE",
+        "DROP SCHEMA d.s",
+        "DROP SEQUENCE d.s.q",
+        "DROP DOMAIN d.s.t",
+        "DROP MATERIALIZED VIEW d.s.v",
+        "ALTER SEQUENCE s RESTART",
+        "REFRESH MATERIALIZED VIEW v",
+        "ALTER TABLE t DETACH PARTITION p",
         "DROP FUNCTION f",
         "DROP EXTENSION plpgsql",
         "DROP ROLE r",

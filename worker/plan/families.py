@@ -1,0 +1,119 @@
+"""What goes with what a plan names, since it is inside it: partitions, children, and what a schema holds.
+
+Found before the closure, which has to know all that moves; where a family is parted, the tie is an item of its own.
+"""
+
+from __future__ import annotations
+
+from ledger.errors import PlanRefused
+from worker.objects.keeping import Action, Address, Item
+from worker.plan.closure import Closure
+from worker.target import Session
+
+_CHILDREN = """
+SELECT i.inhrelid::bigint AS oid, c.relispartition AS partition, c.relnamespace::bigint AS schema
+  FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+ WHERE i.inhparent = %s AND c.relkind IN ('r', 'p', 'f')
+ ORDER BY i.inhrelid
+"""
+
+#: What stands in a schema by itself. Views, functions and rarer things are found by the closure.
+_CONTENTS = """
+SELECT 'pg_class' AS catalog, c.oid::bigint FROM pg_class AS c
+ WHERE c.relnamespace = %(schema)s AND (c.relkind IN ('r', 'p', 'm', 'f') OR c.relkind = 'S' AND NOT EXISTS (
+       SELECT FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+          AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')))
+UNION ALL
+SELECT 'pg_type', t.oid FROM pg_type AS t LEFT JOIN pg_class AS c ON c.oid = t.typrelid
+ WHERE t.typnamespace = %(schema)s AND (t.typtype IN ('d', 'e', 'r') OR c.relkind = 'c')
+ ORDER BY 1, 2
+"""
+
+_HOME = """
+SELECT coalesce((SELECT indrelid FROM pg_index WHERE indexrelid = %(oid)s),
+                (SELECT refobjid FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = %(oid)s
+                    AND refclassid = 'pg_class'::regclass AND deptype IN ('a', 'i')
+                    AND (SELECT relkind FROM pg_class WHERE oid = %(oid)s) = 'S'),
+                %(oid)s)::bigint
+"""
+
+_TIES = """
+SELECT c.oid::bigint AS child, c.relispartition AS partition,
+       format('%%I.%%I', n.nspname, c.relname) AS name,
+       string_agg(format('%%I.%%I', pn.nspname, p.relname), ', ' ORDER BY i.inhseqno) AS parents
+  FROM pg_inherits AS i
+  JOIN pg_class AS c ON c.oid = i.inhrelid
+  JOIN pg_namespace AS n ON n.oid = c.relnamespace
+  JOIN pg_class AS p ON p.oid = i.inhparent
+  JOIN pg_namespace AS pn ON pn.oid = p.relnamespace
+ WHERE c.oid = ANY (%(moved)s::oid[]) AND c.relkind IN ('r', 'p')
+ GROUP BY c.oid, n.nspname
+HAVING NOT bool_and(i.inhparent = ANY (%(moved)s::oid[]))
+ ORDER BY c.oid
+"""
+
+
+def identify(session: Session, address: Address, because: str) -> Item:
+    """Return the item that stands at an address, as something that moves."""
+    told = session.row(
+        "SELECT type AS kind, identity AS name FROM pg_identify_object(%s::regclass, %s, %s)",
+        (f"pg_catalog.{address.catalog}", address.objid, address.subid),
+    )
+    assert told is not None  # noqa: S101 - a set-returning function in FROM
+    home = session.value(_HOME, {"oid": address.objid}) if address.catalog == "pg_class" else None
+    return Item(address, told["kind"], told["name"], because, Action.MOVED, relation=home)
+
+
+def gather(session: Session, closure: Closure) -> None:
+    """Add what schemas hold, and partitions and children of tables, to what the plan names; say what moves.
+
+    Raises:
+        PlanRefused: CASCADE is missing.
+    """
+    schemas = [item for item in closure.items.values() if item.kind == "schema"]
+    for schema in schemas:
+        for row in session.rows(_CONTENTS, {"schema": schema.address.objid}):
+            _add(session, closure, Address(row["catalog"], row["oid"]), schema)
+    fresh = [item for item in closure.items.values() if item.kind == "table"]
+    inside = {schema.address.objid for schema in schemas}
+    while fresh:
+        parent = fresh.pop()
+        for row in session.rows(_CHILDREN, (parent.address.objid,)):
+            child = _add(session, closure, Address("pg_class", row["oid"]), parent, part=row["partition"])
+            if child is not None:
+                fresh.append(child)
+                if row["schema"] not in inside:
+                    closure.unaccepted.append(child)
+    closure.moved = _moved(session, closure)
+
+
+def _add(session: Session, closure: Closure, address: Address, by: Item, *, part: bool = False) -> Item | None:
+    """Add one object, unless it is there already; a partition is a part of its table, all else needs CASCADE."""
+    if address in closure.items:
+        return None
+    origin = closure.origins[by.address]
+    item = identify(session, address, f"depends on {by.label()}")
+    if not part and not origin.cascade:
+        raise PlanRefused(f"{item.label()} {item.because}; say CASCADE if it is meant", line=origin.line)
+    closure.items[address] = item
+    closure.origins[address] = origin
+    return item
+
+
+def _moved(session: Session, closure: Closure) -> frozenset[int]:
+    """Return what moves whole: tables, materialized views, and where composite types keep their columns."""
+    kinds = {"table", "materialized view"}
+    whole = {item.address.objid for item in closure.items.values() if item.kind in kinds and not item.address.subid}
+    types = [address.objid for address in closure.items if address.catalog == "pg_type"]
+    found = session.rows("SELECT typrelid::bigint FROM pg_type WHERE oid = ANY (%s::oid[]) AND typrelid <> 0", (types,))
+    return frozenset(whole | {row["typrelid"] for row in found})
+
+
+def cut(session: Session, closure: Closure) -> None:
+    """Add the ties between tables that go and parents that stay: they are written down, and cut."""
+    for row in session.rows(_TIES, {"moved": sorted(closure.moved)}):
+        kind = "partition" if row["partition"] else "inheritance"
+        address = Address("pg_inherits", row["child"])
+        name = f"{row['name']} of {row['parents']}"
+        because = f"depends on {closure.items[Address('pg_class', row['child'])].label()}"
+        closure.items[address] = Item(address, kind, name, because, Action.DEFINED, relation=row["child"])

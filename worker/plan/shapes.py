@@ -1,0 +1,158 @@
+"""What cannot be kept: objects whose shape no protocol covers are refused by name, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ledger.errors import ImpactNotAccepted, PlanRefused
+from worker.objects.keeping import Action, Address, Item
+from worker.plan.closure import OWN_SCHEMA_PREFIX, Closure
+from worker.target import Session
+
+_OWN_RELATIONS = ("public.migration_rollbacks", "public.rollback_status_monitor")
+
+_TYPE_SHAPES = """
+SELECT CASE WHEN t.typtype NOT IN ('e', 'c', 'd', 'r') THEN 'is no enum, composite, range or domain type'
+            WHEN c.relkind <> 'c' THEN 'is the row type of a table' END
+  FROM pg_type AS t LEFT JOIN pg_class AS c ON c.oid = t.typrelid WHERE t.oid = %s
+"""
+
+#: A table moves whole, with its family; a part of one (a column, an index) is given back to one table alone.
+_SHAPES = """
+SELECT CASE
+    WHEN c.relpersistence = 't' THEN 'is temporary'
+    WHEN c.relkind = 'S' AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid
+         AND refclassid = 'pg_class'::regclass AND deptype = 'i') OR c.relkind = 'm' AND %(whole)s THEN NULL
+    WHEN c.relkind = 'S' THEN 'belongs to an identity column; a plan can only drop it with its column'
+    WHEN c.relkind <> 'r' AND NOT (c.relkind = 'p' AND %(whole)s) THEN 'is not, or not of, an ordinary table'
+    WHEN NOT %(whole)s AND EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid OR inhparent = c.oid)
+        THEN 'is of a table with parents, children or partitions, which is not covered yet'
+    WHEN c.reloftype <> 0 THEN 'is a typed table, which is not covered yet'
+    WHEN EXISTS (SELECT FROM pg_constraint WHERE conindid = %(object)s AND contype IN ('p', 'u', 'x'))
+        THEN 'belongs to a constraint; a plan can only drop it with its table or column'
+END
+  FROM pg_class AS c
+ WHERE c.oid = %(relation)s
+"""
+
+_EXTENSION = """
+SELECT 'belongs to an extension' FROM pg_depend WHERE classid = %s::regclass AND objid = %s AND deptype = 'e'
+"""
+
+_OTHERS = """
+SELECT 'belongs to the server or to Stepback' FROM pg_identify_object(%(catalog)s::regclass, %(object)s, 0) AS told
+ CROSS JOIN LATERAL (SELECT coalesce(told.schema, told.identity) AS name) AS stands
+ WHERE stands.name = 'information_schema' OR starts_with(stands.name, 'pg_') OR starts_with(stands.name, %(own)s)
+    OR told.identity = ANY (%(relations)s)
+"""
+
+
+def refuse_shapes(session: Session, items: Iterable[Item]) -> None:
+    """Refuse what the protocols do not cover, by name.
+
+    Raises:
+        PlanRefused: Names the object, and says why.
+    """
+    for item in items:
+        reason = _shape(session, item)
+        catalog = f"pg_catalog.{item.address.catalog}"
+        reason = reason or session.value(_EXTENSION, (catalog, item.address.objid))
+        reason = reason or session.value(
+            _OTHERS,
+            {
+                "catalog": catalog,
+                "object": item.relation or item.address.objid,
+                "own": OWN_SCHEMA_PREFIX,
+                "relations": list(_OWN_RELATIONS),
+            },
+        )
+        if reason is not None:
+            raise PlanRefused(f"{item.label()} {reason}; it is left alone")
+
+
+def _shape(session: Session, item: Item) -> str | None:
+    oid = item.address.objid
+    if item.address.catalog == "pg_type":
+        told: str | None = session.value(_TYPE_SHAPES, (oid,))
+        return told
+    whole = item.kind != "index" and not item.address.subid
+    relation = item.relation if not whole else oid
+    told = session.value(_SHAPES, {"relation": relation, "object": oid, "whole": whole})
+    return told if item.address.catalog == "pg_class" else None
+
+
+_TORN = """
+SELECT v.oid::regclass::text AS view, gone.label
+  FROM unnest(%(catalogs)s::regclass[], %(objids)s::oid[], %(subids)s::integer[], %(labels)s::text[])
+         AS gone (classid, objid, subid, label)
+  JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.refclassid = gone.classid
+       AND d.refobjid = gone.objid AND (gone.subid = 0 OR d.refobjsubid = gone.subid)
+  JOIN pg_rewrite AS w ON w.oid = d.objid
+  JOIN pg_class AS v ON v.oid = w.ev_class AND v.relkind = 'm' AND v.oid = ANY (%(moved)s::oid[])
+ ORDER BY 1, 2
+ LIMIT 1
+"""
+
+
+def refuse_torn(session: Session, closure: Closure) -> None:
+    """Refuse a materialized view that would move while something that it reads is dropped.
+
+    Raises:
+        ImpactNotAccepted: Names both.
+    """
+    gone = [item for item in closure.items.values() if item.action in {Action.COPIED, Action.DEFINED}]
+    torn = session.row(
+        _TORN,
+        {
+            "catalogs": [f"pg_catalog.{item.address.catalog}" for item in gone],
+            "objids": [item.address.objid for item in gone],
+            "subids": [item.address.subid for item in gone],
+            "labels": [item.label() for item in gone],
+            "moved": sorted(closure.moved),
+        },
+    )
+    if torn is not None:
+        raise ImpactNotAccepted(
+            f"materialized view {torn['view']} reads {torn['label']}, which is dropped, and keeps its rows only while"
+            " all that it reads is there; drop it first, in a migration of its own"
+        )
+
+
+_USES_OF_RANGES = """
+WITH family AS (
+    SELECT r.rngtypid AS range, t.oid
+      FROM pg_range AS r JOIN pg_type AS t ON t.oid IN (r.rngtypid, r.rngmultitypid)
+        OR t.oid IN (SELECT typarray FROM pg_type WHERE oid IN (r.rngtypid, r.rngmultitypid))
+     WHERE r.rngtypid = ANY (%(types)s::oid[])
+)
+SELECT f.range::bigint, d.classid::regclass::text AS catalog, d.objid::bigint, d.objsubid AS subid,
+       pg_describe_object(d.classid, d.objid, d.objsubid) AS name, rngcanonical <> 0 AS canonical
+  FROM family AS f JOIN pg_range ON rngtypid = f.range
+  LEFT JOIN pg_depend AS d ON d.refclassid = 'pg_type'::regclass AND d.refobjid = f.oid AND d.deptype = 'n'
+       AND NOT EXISTS (SELECT FROM pg_depend AS i WHERE i.classid = d.classid AND i.objid = d.objid AND i.deptype = 'i'
+                          AND i.refclassid = 'pg_type'::regclass)
+ ORDER BY 1, 2, 3, 4
+"""
+
+
+def define_ranges(session: Session, closure: Closure) -> None:
+    """Let ranges be written down: their constructors belong to the superuser, so that nobody else can move them.
+
+    Raises:
+        PlanRefused: Something that is kept is of a range; it could not do without.
+    """
+    types = [address.objid for address in closure.items if address.catalog == "pg_type"]
+    for row in session.rows(_USES_OF_RANGES, {"types": types}):
+        address = Address("pg_type", row["range"])
+        item = closure.items[address] = replace(closure.items[address], action=Action.DEFINED)
+        if row["canonical"]:
+            raise PlanRefused(f"{item.label()} has a canonical function, without which it cannot be made again")
+        if row["catalog"] is None:
+            continue
+        user = closure.items.get(Address(row["catalog"], row["objid"], row["subid"]))
+        if user is None or user.action is not Action.DEFINED:
+            raise PlanRefused(
+                f"{item.label()} is used by {row['name']}, which would be kept and cannot do without it; a range cannot"
+                " be moved, since its constructors belong to the superuser: leave it in place"
+            )
