@@ -1,0 +1,180 @@
+"""The closure: from what a plan names to everything that depends on it, as pg_depend tells, and what happens to each.
+
+Source: PostgreSQL documentation, "Dependency Tracking" and the catalog page of pg_depend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ledger.errors import ImpactNotAccepted, PlanRefused
+from worker.objects.keeping import Action, Address, Item
+from worker.target import Row, Session
+
+#: Schemas whose objects no plan may touch.
+OWN_SCHEMA_PREFIX = "emergency_backup"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The statement that an item goes back to."""
+
+    cascade: bool
+    line: int
+
+
+@dataclass
+class Closure:
+    """What has been reached so far."""
+
+    #: Tables and composite types that move whole, as OIDs in pg_class.
+    moved: frozenset[int]
+    items: dict[Address, Item]
+    origins: dict[Address, Origin]
+    #: Objects of others, which somebody must accept.
+    unaccepted: list[Item] = field(default_factory=list)
+
+
+_DEPENDENTS = """
+WITH removed AS (
+    SELECT * FROM unnest(%(classids)s::regclass[], %(objids)s::oid[], %(subids)s::integer[])
+                    AS r (classid, objid, subid)
+), dependents AS (
+    SELECT DISTINCT ON (o.classid, o.objid, o.objsubid)
+           o.classid, o.objid, o.objsubid, d.deptype, r.classid AS by_classid, r.objid AS by_objid, r.subid AS by_subid
+      FROM removed AS r
+      JOIN pg_depend AS d
+        ON d.refclassid = r.classid AND d.refobjid = r.objid AND (r.subid = 0 OR d.refobjsubid = r.subid)
+      -- Without its expression a generated column is nothing, nor a view without its rule: it is they that depend.
+      LEFT JOIN pg_attrdef AS e ON d.classid = 'pg_attrdef'::regclass AND e.oid = d.objid
+      LEFT JOIN pg_attribute AS g ON g.attrelid = e.adrelid AND g.attnum = e.adnum AND g.attgenerated <> ''
+      LEFT JOIN pg_rewrite AS v ON d.classid = 'pg_rewrite'::regclass AND v.oid = d.objid AND v.rulename = '_RETURN'
+     CROSS JOIN LATERAL (SELECT CASE WHEN g.attnum IS NULL AND v.oid IS NULL THEN d.classid
+                                     ELSE 'pg_class'::regclass END AS classid,
+                                coalesce(g.attrelid, v.ev_class, d.objid) AS objid,
+                                coalesce(g.attnum, d.objsubid) AS objsubid) AS o
+     WHERE NOT (d.classid = r.classid AND d.objid = r.objid)
+     ORDER BY o.classid, o.objid, o.objsubid, d.deptype
+)
+SELECT d.classid::regclass::text AS catalog, d.objid::bigint, d.objsubid AS subid, d.deptype::text,
+       d.by_classid::regclass::text AS by_catalog, d.by_objid::bigint, d.by_subid,
+       told.type AS kind, told.identity AS name, told.schema AS schema,
+       c.relkind::text AS relkind, con.contype::text AS contype, con.confrelid::bigint AS confrelid,
+       con.conparentid <> 0 AS inherited,
+       coalesce(t.tgisinternal, false) AS internal, a.adnum,
+       home.oid::bigint AS home, home.relnamespace::regnamespace::text AS home_schema,
+       EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x')) AS of_constraint
+  FROM dependents AS d
+  CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, d.objsubid) AS told
+  LEFT JOIN pg_class AS c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+  LEFT JOIN pg_index AS i ON i.indexrelid = c.oid
+  LEFT JOIN pg_depend AS own ON c.relkind = 'S' AND own.classid = d.classid AND own.objid = d.objid
+        AND own.refclassid = 'pg_class'::regclass AND own.deptype IN ('a', 'i')
+  LEFT JOIN pg_constraint AS con ON d.classid = 'pg_constraint'::regclass AND con.oid = d.objid
+  LEFT JOIN pg_trigger AS t ON d.classid = 'pg_trigger'::regclass AND t.oid = d.objid
+  LEFT JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid
+  LEFT JOIN pg_policy AS p ON d.classid = 'pg_policy'::regclass AND p.oid = d.objid
+  LEFT JOIN pg_statistic_ext AS s ON d.classid = 'pg_statistic_ext'::regclass AND s.oid = d.objid
+  LEFT JOIN pg_publication_rel AS pr ON d.classid = 'pg_publication_rel'::regclass AND pr.oid = d.objid
+  LEFT JOIN pg_attrdef AS a ON d.classid = 'pg_attrdef'::regclass AND a.oid = d.objid
+  LEFT JOIN pg_class AS home
+    ON home.oid = coalesce(i.indrelid, own.refobjid, c.oid, con.conrelid, t.tgrelid, w.ev_class, p.polrelid, s.stxrelid,
+                           pr.prrelid, a.adrelid)
+"""
+
+#: Catalogs whose objects are text only: written down and dropped.
+_TEXT_ONLY = frozenset({"pg_trigger", "pg_rewrite", "pg_policy", "pg_statistic_ext", "pg_publication_rel"})
+
+
+def follow(session: Session, closure: Closure) -> None:
+    """Follow pg_depend from what is known until nothing new is reached."""
+    fresh = list(closure.items.values())
+    while fresh:
+        found = session.rows(
+            _DEPENDENTS,
+            {
+                "classids": [f"pg_catalog.{item.address.catalog}" for item in fresh],
+                "objids": [item.address.objid for item in fresh],
+                "subids": [item.address.subid for item in fresh],
+            },
+        )
+        fresh = []
+        for row in found:
+            address = Address(row["catalog"], row["objid"], row["subid"])
+            whole = Address(row["catalog"], row["objid"])
+            if address in closure.items or whole in closure.items or _is_ours(row):
+                continue
+            action = _action(row, closure)
+            if action is None:
+                continue
+            by = closure.items[_by(row, closure)]
+            item = Item(address, row["kind"], row["name"], f"depends on {by.label()}", action, relation=row["home"])
+            origin = closure.origins[by.address]
+            _require_cascade(row, item, origin, closure)
+            closure.items[address] = item
+            closure.origins[address] = origin
+            fresh.append(item)
+
+
+def _by(row: Row, closure: Closure) -> Address:
+    address = Address(row["by_catalog"], row["by_objid"], row["by_subid"])
+    return address if address in closure.items else Address(row["by_catalog"], row["by_objid"])
+
+
+def _is_ours(row: Row) -> bool:
+    """Whether the dependent lies in a quarantine already: types keep serving it wherever they move."""
+    # A default, a constraint or a rule has no schema of its own: that of its table counts.
+    schema = row["home_schema"] or row["schema"] or ""
+    return bool(row["internal"] or schema.startswith(OWN_SCHEMA_PREFIX))
+
+
+def _action(row: Row, closure: Closure) -> Action | None:  # noqa: PLR0911 - one line a kind reads best
+    """Decide what happens to a dependent; None if nothing has to."""
+    catalog, home = row["catalog"], row["home"]
+    inside = home in closure.moved
+    if row["schema"] == "pg_toast" or (catalog == "pg_class" and inside and row["subid"]):
+        return None
+    if catalog in _TEXT_ONLY:
+        return Action.DEFINED
+    if catalog == "pg_constraint" and row["contype"] == "f":
+        both = inside and row["confrelid"] in closure.moved
+        return Action.CARRIED if both or row["inherited"] else Action.DEFINED
+    if catalog == "pg_attrdef":
+        return Action.CARRIED if inside or Address("pg_class", home, row["adnum"]) in closure.items else Action.DEFINED
+    if inside or (row["deptype"] == "i" and row["relkind"] != "S"):
+        return Action.CARRIED
+    if catalog == "pg_constraint" and home:
+        return Action.DEFINED
+    if catalog == "pg_class" and row["relkind"] == "i":
+        return Action.CARRIED if row["of_constraint"] else Action.DEFINED
+    if catalog == "pg_class" and row["relkind"] == "r" and row["subid"]:
+        return Action.COPIED
+    raise ImpactNotAccepted(
+        f"{row['kind']} {row['name']} depends on {closure.items[_by(row, closure)].label()}, and objects of this kind"
+        " cannot be kept yet; drop it first, in a migration of its own"
+    )
+
+
+def _require_cascade(row: Row, item: Item, origin: Origin, closure: Closure) -> None:
+    """Refuse where the server would: a dependent that is no part of what goes needs CASCADE."""
+    part = row["deptype"] != "n" or item.relation in closure.moved or item.action is Action.CARRIED
+    if not part and not origin.cascade:
+        raise PlanRefused(f"{item.label()} {item.because}; say CASCADE if it is meant", line=origin.line)
+    if item.action is Action.COPIED:
+        closure.unaccepted.append(item)
+
+
+def refuse_unaccepted(closure: Closure, accepts: Sequence[str]) -> None:
+    """Refuse what the plan neither names nor accepts.
+
+    Raises:
+        ImpactNotAccepted: Names all of it, and the line that would accept it.
+    """
+    refused = sorted(item.label() for item in closure.unaccepted if item.label() not in accepts)
+    if refused:
+        lines = ", ".join(f'"{label}"' for label in refused)
+        raise ImpactNotAccepted(
+            f"CASCADE would take {len(refused)} object(s) that the plan does not name: {', '.join(refused)}."
+            f" If that is meant, add to plan.toml: accepts = [{lines}]"
+        )
