@@ -20,6 +20,7 @@ from worker.target import Row, Session, array
 #: How a row of each catalog is identified, and which object it belongs to: columns for the key, and the
 #: catalog, objid and subid columns of the object. An own change in a catalog that is not here is refused.
 _CATALOGS: Mapping[str, tuple[tuple[str, ...], tuple[str, str, str | None]]] = {
+    "pg_aggregate": (("aggfnoid",), ("pg_proc", "aggfnoid", None)),
     "pg_attrdef": (("oid",), ("pg_attrdef", "oid", None)),
     "pg_attribute": (("attrelid", "attnum"), ("pg_class", "attrelid", "attnum")),
     "pg_class": (("oid",), ("pg_class", "oid", None)),
@@ -37,6 +38,9 @@ _CATALOGS: Mapping[str, tuple[tuple[str, ...], tuple[str, str, str | None]]] = {
     "pg_trigger": (("oid",), ("pg_trigger", "oid", None)),
     "pg_type": (("oid",), ("pg_type", "oid", None)),
 }
+
+#: Where a key prints as a name, which changes with the search_path and is no number.
+_AS_NUMBERS = {"pg_aggregate": " || jsonb_build_object('aggfnoid', c.aggfnoid::oid::bigint)"}
 
 #: Catalogs that say something about another object: its class, OID and column are in these columns.
 _ABOUT: Mapping[str, tuple[str, str, str]] = {
@@ -90,7 +94,7 @@ class Witness:
         self._unreadable: dict[str, int] = {}
         self._catalogs = {row["oid"]: row["name"] for row in session.rows(_CATALOG_NAMES)}
         self._marked = " UNION ALL ".join(
-            f"SELECT '{name}' AS catalog, ctid::text, xmin::text, to_jsonb(c) AS was"
+            f"SELECT '{name}' AS catalog, ctid::text, xmin::text, to_jsonb(c){_AS_NUMBERS.get(name, '')} AS was"
             f" FROM pg_catalog.{name} AS c WHERE xmax <> 0"
             for name in self._readable
         )
@@ -217,7 +221,7 @@ _VISIBLE = " UNION ALL ".join(
 
 #: The rows of some keys as they are now; the first column of each key is an OID.
 _NOW = " UNION ALL ".join(
-    f"SELECT '{name}' AS catalog, to_jsonb(c) AS is_now FROM pg_catalog.{name} AS c"
+    f"SELECT '{name}' AS catalog, to_jsonb(c){_AS_NUMBERS.get(name, '')} AS is_now FROM pg_catalog.{name} AS c"
     f" WHERE {key[0]} = ANY (%({name})s::oid[])"
     for name, (key, _) in _CATALOGS.items()
 )

@@ -10,7 +10,7 @@ from ledger.model import Command
 from worker import fence, registry
 from worker.commands.backup_views import drop_views
 from worker.fence import Holder
-from worker.objects import column, table
+from worker.objects import column, ownership, table
 from worker.objects import type as type_
 from worker.objects.keeping import GONE, Action, Address, Item, Permits, merge, quoted
 from worker.registry import Kept
@@ -96,7 +96,7 @@ def _why_nothing(session: Session, subject: Holder, *, completed: bool) -> str:
 def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
     """Find what stands in the way before anything is touched."""
     problems: list[str] = []
-    moved = {quoted_name(k) for k in kept if k.how == "moved" and k.relation is not None}
+    back = {name for k in kept for name in k.definition["facts"].get("must_be_free", [])}
     for k in kept:
         facts = k.definition["facts"]
         problems.extend(_gone(session, k))
@@ -108,16 +108,22 @@ def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
         taken = facts.get("type_must_be_free")
         if taken is not None and session.value("SELECT to_regtype(%s)", (taken,)) is not None:
             problems.append(f"type {taken} exists again")
+        routine = facts.get("routine_must_be_free")
+        if routine is not None and session.value(_ROUTINE_THERE, routine):
+            problems.append(f"{k.kind} {k.name} exists again")
         if "column" in facts:
             problems.extend(_column_conflicts(session, k))
         problems.extend(
             f"table {name}, which {k.kind} {k.name} belongs to or refers to, does not exist"
-            for name, _mode in k.definition["locks"]
-            if name not in moved and session.value("SELECT to_regclass(%s)", (name,)) is None
+            for name in {*(name for name, _mode in k.definition["locks"]), facts.get("needs")} - {None}
+            if name not in back and session.value("SELECT to_regclass(%s)", (name,)) is None
         )
     if problems:
         raise Conflict("cannot be brought back as it was: " + "; ".join(dict.fromkeys(problems)))
 
+
+#: Told by how they are written: a type that an argument had may be gone.
+_ROUTINE_THERE = "SELECT EXISTS (SELECT FROM pg_proc WHERE proname = %s AND oid::regprocedure::text = %s)"
 
 _FOREIGN_NEEDS = """
 SELECT DISTINCT t.oid::regtype::text AS type, (regexp_match(n.nspname, '^emergency_backup_r([0-9]+)_'))[1] AS run
@@ -207,6 +213,9 @@ def _bring_back(session: Session, kept: Kept) -> Change:
         relation = session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],))
         off, on = column.firing(session, relation)
         statements = [*off, *statements, *on]
+    if "grants" in facts:
+        # Grants on columns last: what is revoked from the whole is revoked from its columns.
+        statements = [*statements, *ownership.grants(session, facts["grants"]), *facts.get("column_grants", [])]
     verb = {"moved": "move back", "copied": "give back", "defined": "make again"}[kept.how]
     return Change(f"{verb} {kept.kind} {kept.name}", tuple(statements))
 

@@ -105,21 +105,29 @@ def check_rights(session: Session, keepings: Sequence[Keeping]) -> None:
     """
     if not session.value("SELECT has_database_privilege(current_database(), 'CREATE')"):
         raise NotPossible("the worker's role may not create schemas here; GRANT CREATE ON DATABASE to it")
-    relations = sorted({oid for keeping in keepings for oid in keeping.locks})
+    own = {k.item.relation for k in keepings if k.item.relation is not None}
+    locks = {oid for keeping in keepings for oid in keeping.locks}
+    routines = [k.item.address.objid for k in keepings if k.item.address.catalog == "pg_proc"]
     types = sorted(k.item.address.objid for k in keepings if k.item.address.catalog == "pg_type")
     missing = session.row(
         "SELECT what, owner, current_user AS role FROM ("
-        "  SELECT 'table ' || oid::regclass AS what, relowner::regrole::text AS owner, relowner AS owner_oid,"
-        "         has_table_privilege(oid, 'UPDATE') AS lockable, oid = ANY (%(own)s::oid[]) AS own"
+        "  SELECT CASE relkind WHEN 'v' THEN 'view ' ELSE 'table ' END || oid::regclass AS what,"
+        "         relowner::regrole::text AS owner, relowner AS owner_oid,"
+        "         NOT oid = ANY (%(locks)s::oid[]) OR has_table_privilege(oid, 'UPDATE') AS lockable, oid = ANY (%(own)s::oid[]) AS own"
         "    FROM pg_class WHERE oid = ANY (%(relations)s::oid[])"
         "  UNION ALL"
         "  SELECT 'type ' || oid::regtype, typowner::regrole::text, typowner, true, true"
         "    FROM pg_type WHERE oid = ANY (%(types)s::oid[])"
+        "  UNION ALL"
+        "  SELECT 'routine ' || oid::regprocedure, proowner::regrole::text, proowner, true, true"
+        "    FROM pg_proc WHERE oid = ANY (%(routines)s::oid[])"
         ") AS needed WHERE (own AND NOT pg_has_role(owner_oid, 'USAGE')) OR NOT lockable LIMIT 1",
         {
-            "relations": relations,
+            "relations": sorted(locks | own),
+            "locks": sorted(locks),
             "types": types,
-            "own": sorted({k.item.relation for k in keepings if k.item.relation is not None}),
+            "routines": routines,
+            "own": sorted(own),
         },
     )
     if missing is not None:
@@ -145,11 +153,15 @@ def _check_writer(session: Session, plan: Plan, impact: Impact) -> None:
         "   LIMIT 1),"
         " (SELECT format('role %%s, who wrote this plan, may not drop type %%s', %(writer)s, oid::regtype)"
         "    FROM pg_type WHERE oid = ANY (%(types)s::oid[]) AND NOT pg_has_role(%(writer)s, typowner, 'USAGE')"
+        "   LIMIT 1),"
+        " (SELECT format('role %%s, who wrote this plan, may not drop %%s', %(writer)s, oid::regprocedure)"
+        "    FROM pg_proc WHERE oid = ANY (%(routines)s::oid[]) AND NOT pg_has_role(%(writer)s, proowner, 'USAGE')"
         "   LIMIT 1))",
         {
             "writer": writer,
             "relations": sorted({i.relation for i in impact.items if i.relation is not None}),
             "types": sorted(i.address.objid for i in impact.items if i.address.catalog == "pg_type"),
+            "routines": sorted(i.address.objid for i in impact.items if i.address.catalog == "pg_proc"),
         },
     )
     if forbidden is not None:

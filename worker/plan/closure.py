@@ -32,6 +32,10 @@ class Closure:
     moved: frozenset[int]
     items: dict[Address, Item]
     origins: dict[Address, Origin]
+    #: What depends on what, among the items.
+    edges: set[tuple[Address, Address]] = field(default_factory=set)
+    #: What each item that is carried goes along with.
+    carriers: dict[Address, Address] = field(default_factory=dict)
     #: Objects of others, which somebody must accept.
     unaccepted: list[Item] = field(default_factory=list)
 
@@ -41,7 +45,7 @@ WITH removed AS (
     SELECT * FROM unnest(%(classids)s::regclass[], %(objids)s::oid[], %(subids)s::integer[])
                     AS r (classid, objid, subid)
 ), dependents AS (
-    SELECT DISTINCT ON (o.classid, o.objid, o.objsubid)
+    SELECT DISTINCT ON (o.classid, o.objid, o.objsubid, r.classid, r.objid, r.subid)
            o.classid, o.objid, o.objsubid, d.deptype, r.classid AS by_classid, r.objid AS by_objid, r.subid AS by_subid
       FROM removed AS r
       JOIN pg_depend AS d
@@ -50,12 +54,17 @@ WITH removed AS (
       LEFT JOIN pg_attrdef AS e ON d.classid = 'pg_attrdef'::regclass AND e.oid = d.objid
       LEFT JOIN pg_attribute AS g ON g.attrelid = e.adrelid AND g.attnum = e.adnum AND g.attgenerated <> ''
       LEFT JOIN pg_rewrite AS v ON d.classid = 'pg_rewrite'::regclass AND v.oid = d.objid AND v.rulename = '_RETURN'
-     CROSS JOIN LATERAL (SELECT CASE WHEN g.attnum IS NULL AND v.oid IS NULL THEN d.classid
+      -- What the index of a constraint uses, the constraint uses.
+      LEFT JOIN pg_constraint AS k
+        ON k.conindid = d.objid AND k.contype IN ('p', 'u', 'x')
+       AND d.classid = 'pg_class'::regclass AND d.deptype <> 'i'
+     CROSS JOIN LATERAL (SELECT CASE WHEN k.oid IS NOT NULL THEN 'pg_constraint'::regclass
+                                     WHEN g.attnum IS NULL AND v.oid IS NULL THEN d.classid
                                      ELSE 'pg_class'::regclass END AS classid,
-                                coalesce(g.attrelid, v.ev_class, d.objid) AS objid,
+                                coalesce(g.attrelid, v.ev_class, k.oid, d.objid) AS objid,
                                 coalesce(g.attnum, d.objsubid) AS objsubid) AS o
      WHERE NOT (d.classid = r.classid AND d.objid = r.objid)
-     ORDER BY o.classid, o.objid, o.objsubid, d.deptype
+     ORDER BY o.classid, o.objid, o.objsubid, r.classid, r.objid, r.subid, d.deptype
 )
 SELECT d.classid::regclass::text AS catalog, d.objid::bigint, d.objsubid AS subid, d.deptype::text,
        d.by_classid::regclass::text AS by_catalog, d.by_objid::bigint, d.by_subid,
@@ -81,6 +90,7 @@ SELECT d.classid::regclass::text AS catalog, d.objid::bigint, d.objsubid AS subi
   LEFT JOIN pg_class AS home
     ON home.oid = coalesce(i.indrelid, own.refobjid, c.oid, con.conrelid, t.tgrelid, w.ev_class, p.polrelid, s.stxrelid,
                            pr.prrelid, a.adrelid)
+ ORDER BY d.classid, d.objid, d.objsubid, d.deptype, d.by_classid, d.by_objid, d.by_subid
 """
 
 #: Catalogs whose objects are text only: written down and dropped.
@@ -99,22 +109,43 @@ def follow(session: Session, closure: Closure) -> None:
                 "subids": [item.address.subid for item in fresh],
             },
         )
-        fresh = []
-        for row in found:
-            address = Address(row["catalog"], row["objid"], row["subid"])
-            whole = Address(row["catalog"], row["objid"])
-            if address in closure.items or whole in closure.items or _is_ours(row):
-                continue
-            action = _action(row, closure)
-            if action is None:
-                continue
-            by = closure.items[_by(row, closure)]
-            item = Item(address, row["kind"], row["name"], f"depends on {by.label()}", action, relation=row["home"])
-            origin = closure.origins[by.address]
-            _require_cascade(row, item, origin, closure)
-            closure.items[address] = item
-            closure.origins[address] = origin
-            fresh.append(item)
+        fresh = [item for row in found if (item := _reach(row, closure)) is not None]
+
+
+def _reach(row: Row, closure: Closure) -> Item | None:
+    """Take in one dependency; return the dependent if something is to be done about it that was not known."""
+    by = closure.items[_by(row, closure)]
+    if _is_ours(row):
+        _refuse_needed(row, by)
+        return None
+    address = Address(row["catalog"], row["objid"], row["subid"])
+    known = address if address in closure.items else Address(row["catalog"], row["objid"])
+    if known in closure.items:
+        closure.edges.add((known, by.address))
+        if closure.items[known].action is not Action.CARRIED or not _vanishes(by):
+            return None
+    action = _action(row, by, closure)
+    if action is None or (known in closure.items and action is Action.CARRIED):
+        return None
+    item = Item(address, row["kind"], row["name"], f"depends on {by.label()}", action, relation=row["home"])
+    origin = closure.origins[by.address]
+    _require_cascade(row, item, origin, closure)
+    closure.items[address] = item
+    closure.origins[address] = origin
+    closure.edges.add((address, by.address))
+    closure.carriers.pop(address, None)
+    if action is Action.CARRIED:
+        closure.carriers[address] = by.address
+    return item
+
+
+def _vanishes(item: Item) -> bool:
+    """Whether an object is dropped and made again: nothing that lives on in quarantine may depend on it."""
+    return item.kind in _VANISHING
+
+
+#: Kinds that others may depend on and that are text only.
+_VANISHING = frozenset({"view", "function", "procedure", "aggregate"})
 
 
 def _by(row: Row, closure: Closure) -> Address:
@@ -129,10 +160,20 @@ def _is_ours(row: Row) -> bool:
     return bool(row["internal"] or schema.startswith(OWN_SCHEMA_PREFIX))
 
 
-def _action(row: Row, closure: Closure) -> Action | None:  # noqa: PLR0911 - one line a kind reads best
+def _refuse_needed(row: Row, by: Item) -> None:
+    """See that nothing which an earlier run keeps needs what is dropped; what moves goes on serving it."""
+    if _vanishes(by) and not row["internal"]:
+        raise PlanRefused(
+            f"{by.label()} is used by {row['kind']} {row['name']}, which an earlier rollback keeps;"
+            " recover that run first"
+        )
+
+
+def _action(row: Row, by: Item, closure: Closure) -> Action | None:  # noqa: PLR0911 - one line a kind reads best
     """Decide what happens to a dependent; None if nothing has to."""
     catalog, home = row["catalog"], row["home"]
-    inside = home in closure.moved
+    # What lives on in quarantine cannot take along what uses a function or view that does not.
+    inside = home in closure.moved and not _vanishes(by)
     if row["schema"] == "pg_toast" or (catalog == "pg_class" and inside and row["subid"]):
         return None
     if catalog in _TEXT_ONLY:
@@ -142,26 +183,36 @@ def _action(row: Row, closure: Closure) -> Action | None:  # noqa: PLR0911 - one
         return Action.CARRIED if both or row["inherited"] else Action.DEFINED
     if catalog == "pg_attrdef":
         return Action.CARRIED if inside or Address("pg_class", home, row["adnum"]) in closure.items else Action.DEFINED
+    if row["deptype"] != "i" and (catalog == "pg_proc" or (row["relkind"] == "v" and not row["subid"])):
+        return Action.DEFINED
     if inside or (row["deptype"] == "i" and row["relkind"] != "S"):
         return Action.CARRIED
     if catalog == "pg_constraint" and home:
         return Action.DEFINED
     if catalog == "pg_class" and row["relkind"] == "i":
         return Action.CARRIED if row["of_constraint"] else Action.DEFINED
-    if catalog == "pg_class" and row["relkind"] == "r" and row["subid"]:
+    if catalog == "pg_class" and row["relkind"] == "r" and row["subid"] and _can_be_copied(by, home, closure):
         return Action.COPIED
     raise ImpactNotAccepted(
-        f"{row['kind']} {row['name']} depends on {closure.items[_by(row, closure)].label()}, and objects of this kind"
-        " cannot be kept yet; drop it first, in a migration of its own"
+        f"{row['kind']} {row['name']} depends on {by.label()}, and objects of this kind cannot be kept yet; drop it"
+        " first, in a migration of its own"
     )
+
+
+def _can_be_copied(by: Item, home: int, closure: Closure) -> bool:
+    """Whether a column can do without what it depends on: its copy could not, if that is its type."""
+    carrier = closure.carriers.get(by.address)
+    of_view = carrier is not None and _vanishes(closure.items[carrier])
+    return not of_view and home not in closure.moved
 
 
 def _require_cascade(row: Row, item: Item, origin: Origin, closure: Closure) -> None:
     """Refuse where the server would: a dependent that is no part of what goes needs CASCADE."""
-    part = row["deptype"] != "n" or item.relation in closure.moved or item.action is Action.CARRIED
+    goes_anyway = item.relation is not None and Address("pg_class", item.relation) in closure.items
+    part = row["deptype"] != "n" or goes_anyway or item.action is Action.CARRIED
     if not part and not origin.cascade:
         raise PlanRefused(f"{item.label()} {item.because}; say CASCADE if it is meant", line=origin.line)
-    if item.action is Action.COPIED:
+    if item.action is Action.COPIED or _vanishes(item):
         closure.unaccepted.append(item)
 
 
@@ -178,3 +229,15 @@ def refuse_unaccepted(closure: Closure, accepts: Sequence[str]) -> None:
             f"CASCADE would take {len(refused)} object(s) that the plan does not name: {', '.join(refused)}."
             f" If that is meant, add to plan.toml: accepts = [{lines}]"
         )
+
+
+def order(closure: Closure) -> frozenset[tuple[Address, Address]]:
+    """Return what must go before what: each item before those that it, or what it carries along, depends on."""
+    pairs = ((_bearer(one, closure), _bearer(other, closure)) for one, other in closure.edges)
+    return frozenset((one, other) for one, other in pairs if one != other)
+
+
+def _bearer(address: Address, closure: Closure) -> Address:
+    while address in closure.carriers:
+        address = closure.carriers[address]
+    return address

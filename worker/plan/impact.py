@@ -11,13 +11,18 @@ from dataclasses import dataclass
 from ledger.canonical import canonical, sha256
 from ledger.errors import NothingToRollBack, PlanRefused
 from worker.objects.keeping import Action, Address, Item
-from worker.plan.closure import OWN_SCHEMA_PREFIX, Closure, Origin, follow, refuse_unaccepted
+from worker.plan.closure import OWN_SCHEMA_PREFIX, Closure, Origin, follow, order, refuse_unaccepted
 from worker.plan.names import relation, resolve, table_exists
 from worker.plan.parse import Script
 from worker.plan.statements import Analyze, Named, Removal
 from worker.target import Session
 
-_OWN_RELATIONS = ("public.migration_rollbacks", "public.rollback_status_monitor")
+#: What sql/target puts beside the application's objects.
+_OWN = (
+    "public.migration_rollbacks",
+    "public.rollback_status_monitor",
+    "public.migration_rollbacks_record_writer()",
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ class Impact:
     absent: tuple[str, ...]
     #: Tables to ANALYZE after COMMIT, as OIDs.
     analyze: tuple[int, ...]
+    #: Pairs of items: the first depends on the second, so it goes before it and comes back after it.
+    order: frozenset[tuple[Address, Address]] = frozenset()
 
     @property
     def sha256(self) -> str:
@@ -80,7 +87,7 @@ def compute(session: Session, script: Script, accepts: Sequence[str] = ()) -> Im
         for name in statement.tables
         if (oid := relation(session, name)) is not None and oid not in moved
     )
-    return Impact(_sized(session, closure), tuple(absent), tuple(dict.fromkeys(analyze)))
+    return Impact(_sized(session, closure), tuple(absent), tuple(dict.fromkeys(analyze)), order(closure))
 
 
 # -- what the plan names ------------------------------------------------------
@@ -117,7 +124,23 @@ def _root(session: Session, named: Named, address: Address, line: int) -> _Root:
     return _Root(item, Origin(named.cascade, line))
 
 
-_FITTING = {"table": {"table"}, "index": {"index"}, "type": {"type", "composite type"}, "column": {"table column"}}
+#: What the catalog must call an object that a plan names as a view, an index, ...
+_FITTING = {
+    "table": {"table"},
+    "index": {"index"},
+    "type": {"type", "composite type"},
+    "column": {"table column"},
+    "view": {"view"},
+    "function": {"function"},
+    "procedure": {"procedure"},
+    "aggregate": {"aggregate"},
+    "routine": {"function", "procedure", "aggregate"},
+    "constraint": {"table constraint"},
+    "trigger": {"trigger"},
+    "rule": {"rule"},
+    "policy": {"policy"},
+    "statistics": {"statistics object"},
+}
 
 
 def _item(session: Session, address: Address, line: int) -> Item:
@@ -126,18 +149,29 @@ def _item(session: Session, address: Address, line: int) -> Item:
         (f"pg_catalog.{address.catalog}", address.objid, address.subid),
     )
     assert told is not None  # noqa: S101 - a set-returning function in FROM
-    action = {"pg_type": Action.MOVED}.get(address.catalog, Action.COPIED if address.subid else Action.MOVED)
-    if told["kind"] == "index":
-        action = Action.DEFINED
+    action = Action.COPIED if address.subid else Action.DEFINED
+    if address.catalog == "pg_type" or told["kind"] == "table":
+        action = Action.MOVED
     home = _home(session, address)
     return Item(address, told["kind"], told["name"], f"line {line} names it", action, relation=home)
 
 
+#: The table that an object is, or belongs to.
+_HOMES = {
+    "pg_class": "SELECT coalesce((SELECT indrelid FROM pg_index WHERE indexrelid = c.oid), c.oid)::bigint"
+    " FROM pg_class AS c WHERE oid = %s",
+    "pg_constraint": "SELECT conrelid::bigint FROM pg_constraint WHERE oid = %s",
+    "pg_trigger": "SELECT tgrelid::bigint FROM pg_trigger WHERE oid = %s",
+    "pg_rewrite": "SELECT ev_class::bigint FROM pg_rewrite WHERE oid = %s",
+    "pg_policy": "SELECT polrelid::bigint FROM pg_policy WHERE oid = %s",
+    "pg_statistic_ext": "SELECT stxrelid::bigint FROM pg_statistic_ext WHERE oid = %s",
+}
+
+
 def _home(session: Session, address: Address) -> int | None:
-    if address.catalog != "pg_class":
-        return None
-    index_of = session.value("SELECT indrelid::bigint FROM pg_index WHERE indexrelid = %s", (address.objid,))
-    return address.objid if index_of is None else int(index_of)
+    query = _HOMES.get(address.catalog)
+    home: int | None = None if query is None else session.value(query, (address.objid,))
+    return home
 
 
 def _composites(session: Session, roots: Sequence[_Root]) -> frozenset[int]:
@@ -148,7 +182,7 @@ def _composites(session: Session, roots: Sequence[_Root]) -> frozenset[int]:
 
 
 def _without_parts_of_moved(roots: list[_Root], moved: frozenset[int]) -> list[_Root]:
-    """Leave out columns and indexes of tables that move whole: they go along untouched."""
+    """Leave out columns, indexes and the like of tables that move whole: they go along, or are reached anyway."""
     return [r for r in roots if r.item.kind == "table" or r.item.relation not in moved]
 
 
@@ -158,48 +192,64 @@ def _without_parts_of_moved(roots: list[_Root], moved: frozenset[int]) -> list[_
 def _refuse_shapes(session: Session, items: Iterable[Item]) -> None:
     """Refuse what the protocols do not cover, by name."""
     for item in items:
-        reason = None
-        if item.address.catalog == "pg_type":
-            reason = session.value(
-                "SELECT CASE WHEN t.typtype NOT IN ('e', 'c') THEN 'is neither an enum nor a composite type'"
-                " WHEN c.relkind <> 'c' THEN 'is the row type of a table' END"
-                " FROM pg_type AS t LEFT JOIN pg_class AS c ON c.oid = t.typrelid WHERE t.oid = %s",
-                (item.address.objid,),
-            )
-        else:
-            reason = session.value(_SHAPES, {"relation": item.relation, "index": item.address.objid})
-        reason = reason or session.value(
-            "SELECT CASE WHEN deptype = 'e' THEN 'belongs to an extension' END FROM pg_depend"
+        reason = _unfit(session, item) or session.value(
+            "SELECT 'belongs to an extension' FROM pg_depend"
             " WHERE classid = %s::regclass AND objid = %s AND deptype = 'e'",
             (f"pg_catalog.{item.address.catalog}", item.address.objid),
         )
+        catalog, oid = ("pg_class", item.relation) if item.relation else (item.address.catalog, item.address.objid)
         reason = reason or session.value(
             "SELECT 'belongs to the server or to Stepback' FROM pg_identify_object(%s::regclass, %s, 0)"
             " WHERE schema IN ('pg_catalog', 'information_schema', 'pg_toast')"
             " OR starts_with(schema, %s) OR starts_with(schema, 'pg_temp') OR identity = ANY (%s)",
-            (
-                f"pg_catalog.{item.address.catalog}",
-                item.relation or item.address.objid,
-                OWN_SCHEMA_PREFIX,
-                list(_OWN_RELATIONS),
-            ),
+            (f"pg_catalog.{catalog}", oid, OWN_SCHEMA_PREFIX, list(_OWN)),
         )
         if reason is not None:
             raise PlanRefused(f"{item.label()} {reason}; it is left alone")
 
 
+def _unfit(session: Session, item: Item) -> str | None:
+    """Say why an object is of no shape that can be kept."""
+    reason: str | None = None
+    if item.address.catalog == "pg_type":
+        reason = session.value(
+            "SELECT CASE WHEN t.typtype NOT IN ('e', 'c') THEN 'is neither an enum nor a composite type'"
+            " WHEN c.relkind <> 'c' THEN 'is the row type of a table' END"
+            " FROM pg_type AS t LEFT JOIN pg_class AS c ON c.oid = t.typrelid WHERE t.oid = %s",
+            (item.address.objid,),
+        )
+    elif item.address.catalog == "pg_constraint":
+        reason = session.value(_NEEDED, (item.address.objid,))
+    index = item.address.objid if item.kind == "index" else None
+    of_view = item.kind in {"view", "trigger", "rule"}
+    return reason or session.value(_SHAPES, {"relation": item.relation, "index": index, "of_view": of_view})
+
+
 _SHAPES = """
 SELECT CASE
-    WHEN c.relkind <> 'r' THEN 'is not, or not of, an ordinary table'
     WHEN c.relpersistence = 't' THEN 'is temporary'
+    WHEN c.relkind = 'v' AND %(of_view)s THEN NULL
+    WHEN c.relkind <> 'r' THEN 'is not, or not of, an ordinary table'
     WHEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid OR inhparent = c.oid)
         THEN 'has parents, children or partitions, which is not covered yet'
     WHEN c.reloftype <> 0 THEN 'is a typed table, which is not covered yet'
     WHEN EXISTS (SELECT FROM pg_constraint WHERE conindid = %(index)s AND contype IN ('p', 'u', 'x'))
-        THEN 'belongs to a constraint; a plan can only drop it with its table or column'
+        THEN 'belongs to a constraint; a plan can only drop it with its constraint, column or table'
 END
   FROM pg_class AS c
  WHERE c.oid = %(relation)s
+"""
+
+#: NOT NULL is a constraint with a name since 18; the server does not let go of it where something else implies it.
+_NEEDED = """
+SELECT CASE
+    WHEN a.attidentity <> '' THEN 'is what an identity column needs'
+    WHEN EXISTS (SELECT FROM pg_constraint AS key WHERE key.conrelid = con.conrelid AND key.contype = 'p'
+                    AND a.attnum = ANY (key.conkey)) THEN 'is what the primary key needs'
+END
+  FROM pg_constraint AS con
+  JOIN pg_attribute AS a ON a.attrelid = con.conrelid AND a.attnum = con.conkey[1]
+ WHERE con.oid = %s AND con.contype = 'n'
 """
 
 

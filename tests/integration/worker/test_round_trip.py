@@ -9,15 +9,22 @@ import pytest
 from tests.harness import Engine, KeptRow, Picture, completed, in_order, rows_of
 from tests.integration.worker.cases.case import BYSTANDERS, Case
 from tests.integration.worker.cases.columns import COLUMNS
+from tests.integration.worker.cases.functions import FUNCTIONS
 from tests.integration.worker.cases.indexes import INDEXES
 from tests.integration.worker.cases.tables import TABLES
 from tests.integration.worker.cases.types import TYPES
+from tests.integration.worker.cases.views import VIEWS
 
-CASES = [
-    pytest.param(case, id=f"{kind}: {case.name}")
-    for kind, cases in {"table": TABLES, "index": INDEXES, "type": TYPES, "column": COLUMNS}.items()
-    for case in cases
-]
+KINDS = {
+    "table": TABLES,
+    "index": INDEXES,
+    "type": TYPES,
+    "column": COLUMNS,
+    "view": VIEWS,
+    "function": FUNCTIONS,
+}
+
+CASES = [pytest.param(case, id=f"{kind}: {case.name}") for kind, cases in KINDS.items() for case in cases]
 
 #: The version that made NOT NULL a constraint with a name.
 NOT_NULL_HAS_A_NAME = 18
