@@ -228,7 +228,9 @@ def _permits(session: Session, kept: Kept) -> Permits:
     if facts.get("rewrites"):
         return column.rewritten(session, session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],)))
     touched = facts.get("touches", [])
-    return {Address("pg_class", relation, number): frozenset({"atthasdef"}) for relation, number in touched}
+    return {
+        Address("pg_class", relation, number): frozenset({"atthasdef", "attnotnull"}) for relation, number in touched
+    }
 
 
 def _emptied(session: Session, kept: Sequence[Kept]) -> list[str]:

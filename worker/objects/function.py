@@ -28,9 +28,10 @@ END
   FROM pg_proc AS p
   JOIN pg_language AS l ON l.oid = p.prolang
   LEFT JOIN LATERAL (
-      SELECT s.name FROM unnest(p.proconfig) AS entry JOIN pg_settings AS s
-          ON lower(s.name) = lower(split_part(entry, '=', 1))
-       WHERE s.context <> 'user' AND NOT has_parameter_privilege(s.name, 'SET') LIMIT 1) AS g ON true
+      SELECT entry.name FROM unnest(p.proconfig) AS c (setting)
+       CROSS JOIN LATERAL split_part(c.setting, '=', 1) AS entry (name)
+        LEFT JOIN pg_settings AS s ON lower(s.name) = lower(entry.name)
+       WHERE coalesce(s.context, '') <> 'user' AND NOT has_parameter_privilege(entry.name, 'SET') LIMIT 1) AS g ON true
  WHERE p.oid = %s AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
 """
 

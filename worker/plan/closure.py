@@ -5,7 +5,7 @@ Source: PostgreSQL documentation, "Dependency Tracking" and the catalog page of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from ledger.errors import ImpactNotAccepted, PlanRefused
@@ -22,6 +22,8 @@ class Origin:
 
     cascade: bool
     line: int
+    #: Which of the plan's statements it is.
+    place: int
 
 
 @dataclass
@@ -36,6 +38,8 @@ class Closure:
     edges: set[tuple[Address, Address]] = field(default_factory=set)
     #: What each item that is carried goes along with.
     carriers: dict[Address, Address] = field(default_factory=dict)
+    #: What hangs on what without being part of it.
+    hanging: list[tuple[Address, Address]] = field(default_factory=list)
     #: Objects of others, which somebody must accept.
     unaccepted: list[Item] = field(default_factory=list)
 
@@ -119,20 +123,21 @@ def _reach(row: Row, closure: Closure) -> Item | None:
         _refuse_needed(row, by)
         return None
     address = Address(row["catalog"], row["objid"], row["subid"])
-    known = address if address in closure.items else Address(row["catalog"], row["objid"])
-    if known in closure.items:
-        closure.edges.add((known, by.address))
-        if closure.items[known].action is not Action.CARRIED or not _vanishes(by):
-            return None
+    whole = Address(row["catalog"], row["objid"])
+    known = whole if whole in closure.items and address not in closure.items else address
+    closure.edges.add((known, by.address))
+    if row["deptype"] == "n":
+        closure.hanging.append((known, by.address))
+    if known in closure.items and not (closure.items[known].action is Action.CARRIED and _vanishes(by)):
+        return None
     action = _action(row, by, closure)
     if action is None or (known in closure.items and action is Action.CARRIED):
         return None
     item = Item(address, row["kind"], row["name"], f"depends on {by.label()}", action, relation=row["home"])
-    origin = closure.origins[by.address]
-    _require_cascade(row, item, origin, closure)
     closure.items[address] = item
-    closure.origins[address] = origin
-    closure.edges.add((address, by.address))
+    closure.origins[address] = closure.origins[by.address]
+    if action is Action.COPIED or _vanishes(item):
+        closure.unaccepted.append(item)
     closure.carriers.pop(address, None)
     if action is Action.CARRIED:
         closure.carriers[address] = by.address
@@ -206,14 +211,42 @@ def _can_be_copied(by: Item, home: int, closure: Closure) -> bool:
     return not of_view and home not in closure.moved
 
 
-def _require_cascade(row: Row, item: Item, origin: Origin, closure: Closure) -> None:
-    """Refuse where the server would: a dependent that is no part of what goes needs CASCADE."""
-    goes_anyway = item.relation is not None and Address("pg_class", item.relation) in closure.items
-    part = row["deptype"] != "n" or goes_anyway or item.action is Action.CARRIED
-    if not part and not origin.cascade:
-        raise PlanRefused(f"{item.label()} {item.because}; say CASCADE if it is meant", line=origin.line)
-    if item.action is Action.COPIED or _vanishes(item):
-        closure.unaccepted.append(item)
+def _find_first(closure: Closure, named: Collection[Address]) -> None:
+    """Let each item go back to the first statement that takes it, through whatever it depends on."""
+    edges = [(one, other) for one, other in closure.edges if one in closure.items and one not in named]
+    settled = False
+    while not settled:
+        settled = True
+        for one, other in edges:
+            if closure.origins[other].place < closure.origins[one].place:
+                closure.origins[one] = closure.origins[other]
+                settled = False
+
+
+def refuse_without_cascade(closure: Closure, named: Collection[Address]) -> None:
+    """Refuse where the server would: what hangs on what goes first, without being part of it, needs CASCADE there.
+
+    Args:
+        closure: Complete.
+        named: What the plan names: that needs no CASCADE, wherever it stands in the plan.
+
+    Raises:
+        PlanRefused: Names one such object.
+    """
+    _find_first(closure, named)
+    first: dict[Address, Address] = {}
+    for one, other in closure.hanging:
+        if one in closure.items and one not in named:
+            known = first.setdefault(one, other)
+            first[one] = min(known, other, key=lambda address: closure.origins[address].place)
+    for address, by in first.items():
+        item, origin = closure.items[address], closure.origins[by]
+        # It goes before anything asks for it, or along with something that does not need it either.
+        goes_anyway = item.relation is not None and item.address != Address("pg_class", item.relation)
+        goes_anyway = goes_anyway and Address("pg_class", item.relation or 0) in closure.items
+        if not (origin.cascade or goes_anyway or item.action is Action.CARRIED):
+            told = f"{item.label()} depends on {closure.items[by].label()}"
+            raise PlanRefused(f"{told}; say CASCADE if it is meant", line=origin.line)
 
 
 def refuse_unaccepted(closure: Closure, accepts: Sequence[str]) -> None:

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from ledger.canonical import canonical, sha256
 from ledger.errors import NothingToRollBack, PlanRefused
 from worker.objects.keeping import Action, Address, Item
-from worker.plan.closure import OWN_SCHEMA_PREFIX, Closure, Origin, follow, order, refuse_unaccepted
+from worker.plan.closure import (
+    OWN_SCHEMA_PREFIX,
+    Closure,
+    Origin,
+    follow,
+    order,
+    refuse_unaccepted,
+    refuse_without_cascade,
+)
 from worker.plan.names import relation, resolve, table_exists
 from worker.plan.parse import Script
 from worker.plan.statements import Analyze, Named, Removal
@@ -79,6 +87,7 @@ def compute(session: Session, script: Script, accepts: Sequence[str] = ()) -> Im
     )
     _refuse_shapes(session, closure.items.values())
     follow(session, closure)
+    refuse_without_cascade(closure, {root.item.address for root in roots})
     refuse_unaccepted(closure, accepts)
     analyze = tuple(
         oid
@@ -97,13 +106,13 @@ def _roots(session: Session, script: Script) -> tuple[list[_Root], list[str]]:
     roots: list[_Root] = []
     absent: list[str] = []
     missing: list[PlanRefused] = []
-    for statement in script.statements:
+    for place, statement in enumerate(script.statements):
         if not isinstance(statement, Removal):
             continue
         for named in statement.named:
             address = resolve(session, named)
             if address is not None:
-                roots.append(_root(session, named, address, statement.line))
+                roots.append(_root(session, named, address, Origin(named.cascade, statement.line, place)))
                 continue
             absent.append(str(named))
             may_be = named.missing_ok
@@ -117,11 +126,11 @@ def _roots(session: Session, script: Script) -> tuple[list[_Root], list[str]]:
     return roots, absent
 
 
-def _root(session: Session, named: Named, address: Address, line: int) -> _Root:
-    item = _item(session, address, line)
+def _root(session: Session, named: Named, address: Address, origin: Origin) -> _Root:
+    item = _item(session, address, origin.line)
     if item.kind not in _FITTING[named.kind]:
-        raise PlanRefused(f"{item.name} is a {item.kind}", line=line)
-    return _Root(item, Origin(named.cascade, line))
+        raise PlanRefused(f"{item.name} is a {item.kind}", line=origin.line)
+    return _Root(item, origin)
 
 
 #: What the catalog must call an object that a plan names as a view, an index, ...

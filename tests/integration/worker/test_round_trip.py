@@ -9,6 +9,7 @@ import pytest
 from tests.harness import Engine, KeptRow, Picture, completed, in_order, rows_of
 from tests.integration.worker.cases.case import BYSTANDERS, Case
 from tests.integration.worker.cases.columns import COLUMNS
+from tests.integration.worker.cases.definitions import DEFINITIONS
 from tests.integration.worker.cases.functions import FUNCTIONS
 from tests.integration.worker.cases.indexes import INDEXES
 from tests.integration.worker.cases.tables import TABLES
@@ -22,6 +23,7 @@ KINDS = {
     "column": COLUMNS,
     "view": VIEWS,
     "function": FUNCTIONS,
+    "definition": DEFINITIONS,
 }
 
 CASES = [pytest.param(case, id=f"{kind}: {case.name}") for kind, cases in KINDS.items() for case in cases]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tests.integration.worker.cases.case import Case
 
-_ORDERS = "CREATE TABLE orders (id int PRIMARY KEY, n int, what text); INSERT INTO orders VALUES (1, 2, 'a'), (2, NULL, 'b');"
+_ORDERS = (
+    "CREATE TABLE orders (id int PRIMARY KEY, n int, what text); INSERT INTO orders VALUES (1, 2, 'a'), (2, NULL, 'b');"
+)
 _TWICE = "CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';"
 
 FUNCTIONS = (
@@ -12,11 +14,11 @@ FUNCTIONS = (
         "everything that can be said of one",
         "CREATE FUNCTION f(a int, INOUT b text DEFAULT 'it''s 100%', VARIADIC rest numeric[] DEFAULT '{}') LANGUAGE plpgsql"
         " STABLE STRICT SECURITY DEFINER PARALLEL SAFE COST 77 SET search_path = public, pg_temp SET work_mem = '1MB'"
-        " SET \"my.own\" = 'x y' AS $f$ BEGIN b := $$%s :x \\ $$ || b; END $f$;"
+        " SET TimeZone = 'Europe/Berlin' AS $f$ BEGIN b := $$%s :x \\ $$ || b; END $f$;"
         "COMMENT ON FUNCTION f IS E'it''s\\n100% odd'",
         "DROP FUNCTION f;",
         gate="SELECT to_regproc('f') IS NULL",
-        keeps=("defined function public.f(integer,text,numeric[])",),
+        keeps=("defined function public.f(integer,pg_catalog.text,numeric[])",),
     ),
     Case(
         "sets and tables",
@@ -33,7 +35,7 @@ FUNCTIONS = (
         keeps=(
             "defined function public.f()",
             "defined function public.f(integer,character varying)",
-            "defined function public.f(text[])",
+            "defined function public.f(pg_catalog.text[])",
         ),
     ),
     Case(
@@ -90,17 +92,17 @@ FUNCTIONS = (
         "over the row type of a table that goes",
         f"{_ORDERS} CREATE FUNCTION label(orders) RETURNS text LANGUAGE sql AS 'SELECT $1.what';"
         "CREATE FUNCTION every() RETURNS SETOF orders LANGUAGE sql AS 'SELECT * FROM orders';"
-        "CREATE FUNCTION some(orders[]) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE FUNCTION any_of(orders[]) RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "DROP TABLE orders CASCADE;",
         accepts=(
             "function public.label(public.orders)",
             "function public.every()",
-            "function public.some(public.orders[])",
+            "function public.any_of(public.orders[])",
         ),
         keeps=(
             "defined function public.every()",
             "defined function public.label(public.orders)",
-            "defined function public.some(public.orders[])",
+            "defined function public.any_of(public.orders[])",
             "moved table public.orders",
         ),
     ),
@@ -148,7 +150,7 @@ FUNCTIONS = (
     Case(
         "used all over a table that stays",
         f"{_ORDERS} {_TWICE} ALTER TABLE orders ADD CONSTRAINT even CHECK (twice(n) <> 5), ALTER n SET DEFAULT twice(4);"
-        "CREATE INDEX by_twice ON orders (twice(n)) WHERE twice(id) > 1; CREATE POLICY some ON orders USING (twice(n) > 0);"
+        "CREATE INDEX by_twice ON orders (twice(n)) WHERE twice(id) > 1; CREATE POLICY few ON orders USING (twice(n) > 0);"
         "CREATE RULE few AS ON DELETE TO orders WHERE twice(OLD.id) = 4 DO INSTEAD NOTHING;"
         "CREATE STATISTICS stats ON (twice(n)), id FROM orders",
         "DROP FUNCTION twice CASCADE;",
@@ -157,7 +159,7 @@ FUNCTIONS = (
             "defined default value for public.orders.n",
             "defined function public.twice(integer)",
             "defined index public.by_twice",
-            "defined policy some on public.orders",
+            "defined policy few on public.orders",
             "defined rule few on public.orders",
             "defined statistics object public.stats",
             "defined table constraint even on public.orders",
@@ -225,7 +227,7 @@ FUNCTIONS = (
         "COMMENT ON AGGREGATE rows(*) IS 'counts'; GRANT EXECUTE ON FUNCTION total(int) TO stepback_app",
         "DROP AGGREGATE total(int), rows(*); DROP ROUTINE biggest;",
         keeps=(
-            "defined aggregate public.biggest(text)",
+            "defined aggregate public.biggest(pg_catalog.text)",
             "defined aggregate public.rows()",
             "defined aggregate public.total(integer)",
         ),
