@@ -135,6 +135,29 @@ def check_rights(session: Session, keepings: Sequence[Keeping]) -> None:
         raise NotPossible(
             f"{missing['what']} belongs to {missing['owner']}; GRANT {missing['owner']} TO {missing['role']} first"
         )
+    _check_homes(session, keepings)
+
+
+#: What is made again as somebody's, in a schema where they may make nothing.
+_HOMELESS = """
+SELECT pg_get_userbyid(owner) AS owner, schema::regnamespace::text AS schema
+  FROM (SELECT relowner, relnamespace FROM pg_class WHERE oid = ANY (%(views)s::oid[])
+        UNION SELECT proowner, pronamespace FROM pg_proc WHERE oid = ANY (%(routines)s::oid[])) AS made (owner, schema)
+ WHERE NOT has_schema_privilege(owner, schema, 'CREATE') OR NOT has_schema_privilege(schema, 'CREATE')
+ LIMIT 1
+"""
+
+
+def _check_homes(session: Session, keepings: Sequence[Keeping]) -> None:
+    """See now that what is made again later may be made there, by its owner as by this role."""
+    views = [k.item.address.objid for k in keepings if k.item.kind == "view"]
+    routines = [k.item.address.objid for k in keepings if k.item.address.catalog == "pg_proc"]
+    homeless = session.row(_HOMELESS, {"views": views, "routines": routines})
+    if homeless is not None:
+        raise NotPossible(
+            f"what {homeless['owner']} has in schema {homeless['schema']} could not be made there again;"
+            f" GRANT CREATE ON SCHEMA {homeless['schema']} TO {homeless['owner']} first"
+        )
 
 
 def _check_writer(session: Session, plan: Plan, impact: Impact) -> None:

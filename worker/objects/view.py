@@ -35,7 +35,7 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
     assert found is not None  # noqa: S101 - the impact was computed in this transaction
     view = quoted(found["schema"], found["name"])
     if found["type_granted"]:
-        raise PlanRefused(f"somebody was granted the row type of view {view}, which cannot be kept; revoke it first")
+        raise PlanRefused(f"somebody was granted the row type of {item.label()}, which cannot be kept; revoke it first")
     owned = ownership.of(session, item.address, f"TABLE {view}")
     options = f" WITH ({', '.join(found['options'])})" if found["options"] else ""
     make = f"CREATE VIEW {view}{options} AS {found['query']}"

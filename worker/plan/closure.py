@@ -120,7 +120,7 @@ def _reach(row: Row, closure: Closure) -> Item | None:
     """Take in one dependency; return the dependent if something is to be done about it that was not known."""
     by = closure.items[_by(row, closure)]
     if _is_ours(row):
-        _refuse_needed(row, by)
+        _refuse_needed(row, by, closure)
         return None
     address = Address(row["catalog"], row["objid"], row["subid"])
     whole = Address(row["catalog"], row["objid"])
@@ -128,7 +128,7 @@ def _reach(row: Row, closure: Closure) -> Item | None:
     closure.edges.add((known, by.address))
     if row["deptype"] == "n":
         closure.hanging.append((known, by.address))
-    if known in closure.items and not (closure.items[known].action is Action.CARRIED and _vanishes(by)):
+    if known in closure.items and not (_lives_on(known, address, closure) and _vanishes(by, closure)):
         return None
     action = _action(row, by, closure)
     if action is None or (known in closure.items and action is Action.CARRIED):
@@ -136,7 +136,7 @@ def _reach(row: Row, closure: Closure) -> Item | None:
     item = Item(address, row["kind"], row["name"], f"depends on {by.label()}", action, relation=row["home"])
     closure.items[address] = item
     closure.origins[address] = closure.origins[by.address]
-    if action is Action.COPIED or _vanishes(item):
+    if action is Action.COPIED or item.kind in _VANISHING:
         closure.unaccepted.append(item)
     closure.carriers.pop(address, None)
     if action is Action.CARRIED:
@@ -144,9 +144,14 @@ def _reach(row: Row, closure: Closure) -> Item | None:
     return item
 
 
-def _vanishes(item: Item) -> bool:
+def _vanishes(item: Item, closure: Closure) -> bool:
     """Whether an object is dropped and made again: nothing that lives on in quarantine may depend on it."""
-    return item.kind in _VANISHING
+    return closure.items[_bearer(item.address, closure)].kind in _VANISHING
+
+
+def _lives_on(known: Address, address: Address, closure: Closure) -> bool:
+    """Whether something that was reached before goes along into quarantine: with its table, or as a column of it."""
+    return closure.items[known].action is Action.CARRIED or (known != address and known.objid in closure.moved)
 
 
 #: Kinds that others may depend on and that are text only.
@@ -165,9 +170,9 @@ def _is_ours(row: Row) -> bool:
     return bool(row["internal"] or schema.startswith(OWN_SCHEMA_PREFIX))
 
 
-def _refuse_needed(row: Row, by: Item) -> None:
+def _refuse_needed(row: Row, by: Item, closure: Closure) -> None:
     """See that nothing which an earlier run keeps needs what is dropped; what moves goes on serving it."""
-    if _vanishes(by) and not row["internal"]:
+    if _vanishes(by, closure) and not row["internal"]:
         raise PlanRefused(
             f"{by.label()} is used by {row['kind']} {row['name']}, which an earlier rollback keeps;"
             " recover that run first"
@@ -178,7 +183,7 @@ def _action(row: Row, by: Item, closure: Closure) -> Action | None:  # noqa: PLR
     """Decide what happens to a dependent; None if nothing has to."""
     catalog, home = row["catalog"], row["home"]
     # What lives on in quarantine cannot take along what uses a function or view that does not.
-    inside = home in closure.moved and not _vanishes(by)
+    inside = home in closure.moved and not _vanishes(by, closure)
     if row["schema"] == "pg_toast" or (catalog == "pg_class" and inside and row["subid"]):
         return None
     if catalog in _TEXT_ONLY:
@@ -206,9 +211,8 @@ def _action(row: Row, by: Item, closure: Closure) -> Action | None:  # noqa: PLR
 
 def _can_be_copied(by: Item, home: int, closure: Closure) -> bool:
     """Whether a column can do without what it depends on: its copy could not, if that is its type."""
-    carrier = closure.carriers.get(by.address)
-    of_view = carrier is not None and _vanishes(closure.items[carrier])
-    return not of_view and home not in closure.moved
+    its_type = by.address.catalog == "pg_type" and _vanishes(by, closure)
+    return not its_type and home not in closure.moved
 
 
 def _find_first(closure: Closure, named: Collection[Address]) -> None:
