@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 from ledger.errors import Failed, ImpactChanged, LockNotAvailable, OutcomeUnknown, Refused, StepbackError
-from worker import fence, gates, registry, stamp
+from worker import fence, gates, moment, registry, stamp
 from worker.commands import Procedure
 from worker.fence import Done, Holder
+from worker.moment import Moment
 from worker.proof import Witness, prove
 from worker.target import Session
 from worker.work import Change, Lock, Work
@@ -66,8 +67,9 @@ class Apply:
             first_lock = time.monotonic()
             self._lock(work.locks)
             self.at("locked")
+            looked = moment.of(session)
             self._still(expected, seen)
-            self._do(work, witness, steps, first_lock)
+            self._do(work, witness, looked, steps, first_lock)
             session.commit()
         except OutcomeUnknown:
             raise
@@ -108,7 +110,7 @@ class Apply:
             raise ImpactChanged("what the plan reaches is not what preflight found; look at it and ask again")
         return work
 
-    def _do(self, work: Work, witness: Witness, steps: list[dict[str, Any]], first_lock: float) -> None:
+    def _do(self, work: Work, witness: Witness, looked: Moment, steps: list[dict[str, Any]], first_lock: float) -> None:
         session = self.session
         for change in work.changes:
             steps.append(self._timed(change.step, partial(self._run, change)))
@@ -116,7 +118,7 @@ class Apply:
         steps.append(self._timed("hold gates", lambda: gates.verify(session, work.gates)))
         steps.append(self._timed("check closing", lambda: gates.closing(session, work.quarantine)))
         self.at("gates_held")
-        steps.append(self._timed("prove", lambda: prove(session, witness, work.permits, work.writes)))
+        steps.append(self._timed("prove", lambda: prove(session, witness, work.permits, work.writes, looked)))
         self.at("proved")
         registry.set_status(session, work.registry_id, work.outcome_status, _notes(work), self.holder.run)
         blocked_seconds = round(time.monotonic() - first_lock, 6)

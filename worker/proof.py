@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ledger.errors import WouldLoseData
+from ledger.errors import LockNotAvailable, WouldLoseData
+from worker import moment
+from worker.moment import Moment
 from worker.objects.keeping import GONE, Address, Permits
 from worker.target import Row, Session, array
 
@@ -80,6 +82,8 @@ class Loss:
     address: Address | None
     #: "gone", or the columns that changed.
     changed: frozenset[str]
+    #: The transaction that wrote the row.
+    xmin: int
     #: A row of pg_depend that told which schema the object is in.
     told_schema: bool = False
 
@@ -125,10 +129,10 @@ class Witness:
     def _compare(self, catalog: str, gone: Sequence[Row], now: Mapping[tuple[Any, ...], Row]) -> Iterable[Loss]:
         if catalog in _ABOUT:
             for row in gone:
-                yield self._about(catalog, row["was"])
+                yield self._about(catalog, row)
             return
         if catalog not in _CATALOGS:
-            yield Loss(catalog, None, GONE)
+            yield Loss(catalog, None, GONE, 0)
             return
         key, (owner, objid, subid) = _CATALOGS[catalog]
         for row in gone:
@@ -137,13 +141,14 @@ class Witness:
             is_now = now.get((catalog, *(was[column] for column in key)))
             changed = _difference(was, is_now) if is_now is not None else GONE
             if changed:
-                yield Loss(catalog, address, changed)
+                yield Loss(catalog, address, changed, int(row["xmin"]))
 
-    def _about(self, catalog: str, was: Mapping[str, Any]) -> Loss:
+    def _about(self, catalog: str, row: Row) -> Loss:
+        was = row["was"]
         classid, objid, subid = _ABOUT[catalog]
         address = Address(self._catalogs[int(was[classid])], int(was[objid]), int(was[subid]))
         to_schema = catalog == "pg_depend" and self._catalogs[int(was["refclassid"])] == "pg_namespace"
-        return Loss(catalog, address, GONE, told_schema=to_schema)
+        return Loss(catalog, address, GONE, int(row["xmin"]), told_schema=to_schema)
 
     def describe(self, loss: Loss) -> str:
         """Name what is lost; the witness sees it under its old name."""
@@ -175,7 +180,7 @@ SELECT relname::text AS name FROM pg_class
 """
 
 
-def prove(apply: Session, witness: Witness, permits: Permits, writes: frozenset[int]) -> int:
+def prove(apply: Session, witness: Witness, permits: Permits, writes: frozenset[int], looked: Moment) -> int:
     """Prove that nothing is lost which is not preserved; return how many catalog rows were explained.
 
     Args:
@@ -183,9 +188,11 @@ def prove(apply: Session, witness: Witness, permits: Permits, writes: frozenset[
         witness: Sees what is there without its changes.
         permits: What the changes explain.
         writes: Tables of the application whose rows the run may write.
+        looked: When it was last seen that what is written down is what is there.
 
     Raises:
         WouldLoseData: Names each object that is not explained.
+        LockNotAvailable: Something that is explained was changed by somebody since it was looked at.
     """
     losses = witness.losses(apply)
     unexplained = sorted({witness.describe(loss) for loss in losses if not _explained(loss, permits)})
@@ -198,6 +205,10 @@ def prove(apply: Session, witness: Witness, permits: Permits, writes: frozenset[
     unexplained.extend(f"{count} row(s) of {name}" for name, count in sorted(catalogs.items()))
     if unexplained:
         raise WouldLoseData("not preserved: " + "; ".join(unexplained))
+    now = moment.of(apply)
+    newer = sorted({witness.describe(loss) for loss in losses if not looked.before(loss.xmin, now)})
+    if newer:
+        raise LockNotAvailable("changed by somebody while it was being removed: " + "; ".join(newer))
     return len(losses)
 
 
