@@ -94,7 +94,7 @@ SELECT d.classid::regclass::text AS catalog, d.objid::bigint, d.objsubid AS subi
   LEFT JOIN pg_class AS home
     ON home.oid = coalesce(i.indrelid, own.refobjid, c.oid, con.conrelid, t.tgrelid, w.ev_class, p.polrelid, s.stxrelid,
                            pr.prrelid, a.adrelid)
- ORDER BY d.classid, d.objid, d.objsubid, d.deptype, d.by_classid, d.by_objid, d.by_subid
+ ORDER BY d.classid DESC, d.objid, d.objsubid, d.deptype, d.by_classid, d.by_objid, d.by_subid
 """
 
 #: Catalogs whose objects are text only: written down and dropped.
@@ -126,6 +126,7 @@ def _reach(row: Row, closure: Closure) -> Item | None:
     whole = Address(row["catalog"], row["objid"])
     known = whole if whole in closure.items and address not in closure.items else address
     closure.edges.add((known, by.address))
+    _carry(row, known, by, closure)
     if row["deptype"] == "n":
         closure.hanging.append((known, by.address))
     if known in closure.items and not (_lives_on(known, address, closure) and _vanishes(by, closure)):
@@ -140,8 +141,26 @@ def _reach(row: Row, closure: Closure) -> Item | None:
         closure.unaccepted.append(item)
     closure.carriers.pop(address, None)
     if action is Action.CARRIED:
-        closure.carriers[address] = by.address
+        closure.carriers[address] = _carrier(row, by, closure)
     return item
+
+
+#: In pg_depend, what is no more than a piece of another object: internal, or of a partitioned one.
+_PIECES = frozenset({"i", "P"})
+
+
+def _carrier(row: Row, by: Item, closure: Closure) -> Address:
+    """Say what an object goes along with: the column that it is the default of, its table, or what it is reached by."""
+    column, table = Address("pg_class", row["home"] or 0, row["adnum"] or 0), Address("pg_class", row["home"] or 0)
+    if row["deptype"] in _PIECES:
+        return by.address
+    return column if column in closure.items else table if table in closure.items else by.address
+
+
+def _carry(row: Row, known: Address, by: Item, closure: Closure) -> None:
+    """Note that something which was reached before is a piece of this, and not of whatever it was reached by."""
+    if row["deptype"] in _PIECES and known in closure.carriers and _bearer(by.address, closure) != known:
+        closure.carriers[known] = by.address
 
 
 def _vanishes(item: Item, closure: Closure) -> bool:
