@@ -9,10 +9,11 @@ from functools import partial
 from typing import Any
 
 from ledger.errors import Failed, ImpactChanged, LockNotAvailable, OutcomeUnknown, Refused, StepbackError
-from worker import fence, gates, registry, stamp
+from worker import fence, gates, moment, registry, stamp
 from worker.commands import Procedure
 from worker.created import Created
 from worker.fence import Done, Holder
+from worker.moment import Moment
 from worker.objects.keeping import merge
 from worker.proof import Witness, prove
 from worker.target import Session
@@ -68,8 +69,9 @@ class Apply:
             first_lock = time.monotonic()
             self._lock(work.locks)
             self.at("locked")
+            looked = moment.of(session)
             self._still(expected, seen)
-            self._do(work, witness, steps, first_lock)
+            self._do(work, witness, looked, steps, first_lock)
             session.commit()
         except OutcomeUnknown:
             raise
@@ -110,14 +112,14 @@ class Apply:
             raise ImpactChanged("what the plan reaches is not what preflight found; look at it and ask again")
         return work
 
-    def _do(self, work: Work, witness: Witness, steps: list[dict[str, Any]], first_lock: float) -> None:
+    def _do(self, work: Work, witness: Witness, looked: Moment, steps: list[dict[str, Any]], first_lock: float) -> None:
         session = self.session
         self._change(work.changes, steps)
         work = self._later(work, steps)
         steps.append(self._timed("hold gates", lambda: gates.verify(session, work.gates)))
         steps.append(self._timed("check closing", lambda: gates.closing(session, self.holder.run)))
         self.at("gates_held")
-        steps.append(self._timed("prove", lambda: prove(session, witness, work.permits, work.writes)))
+        steps.append(self._timed("prove", lambda: prove(session, witness, work.permits, work.writes, looked)))
         self.at("proved")
         registry.set_status(session, work.registry_id, work.outcome_status, _notes(work), self.holder.run)
         blocked_seconds = round(time.monotonic() - first_lock, 6)

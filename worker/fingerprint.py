@@ -83,7 +83,9 @@ WITH ours AS (
        AND NOT format('%%s.%%s', n.nspname, c.relname) = ANY (%(leave_out)s)
 ), facts (fact) AS (
     SELECT concat_ws(' | ', 'relation', name, relkind, relpersistence, pg_get_userbyid(relowner),
-                     (SELECT array_agg(acl::text ORDER BY acl::text) FROM unnest(relacl) AS acl)::text,
+                     (SELECT array_agg(acl::text ORDER BY acl::text) FROM unnest(
+                          CASE WHEN relkind = 'v' THEN coalesce(relacl, acldefault('r', relowner)) ELSE relacl END)
+                      AS acl)::text,
                      reloptions::text, relrowsecurity, relforcerowsecurity, relreplident, relispartition,
                      (SELECT spcname FROM pg_tablespace WHERE oid = reltablespace), obj_description(oid, 'pg_class'),
                      relispopulated, pg_get_partkeydef(oid), pg_get_expr(relpartbound, oid),
@@ -160,8 +162,13 @@ WITH ours AS (
        AND n.nspname NOT LIKE 'emergency\\_backup%%'
        AND NOT format('%%s.%%s', n.nspname, t.typname) = ANY (%(leave_out)s)
     UNION ALL
-    SELECT concat_ws(' | ', 'function', p.oid::regprocedure, pg_get_userbyid(p.proowner), p.proacl::text, md5(p.prosrc))
+    SELECT concat_ws(' | ', p.prokind::text || ' function', p.oid::regprocedure, pg_get_userbyid(p.proowner),
+                     (SELECT array_agg(acl::text ORDER BY acl::text)
+                        FROM unnest(coalesce(p.proacl, acldefault('f', p.proowner))) AS acl)::text,
+                     obj_description(p.oid, 'pg_proc'), pg_get_function_arguments(p.oid), p.proparallel, p.procost,
+                     CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid) END, (to_jsonb(a) - 'aggfnoid')::text)
       FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+      LEFT JOIN pg_aggregate AS a ON a.aggfnoid = p.oid
      WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'emergency\\_backup%%'
        AND NOT format('%%s.%%s', n.nspname, p.proname) = ANY (%(leave_out)s)
     UNION ALL

@@ -13,13 +13,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ledger.errors import WouldLoseData
+from ledger.errors import LockNotAvailable, WouldLoseData
+from worker import moment
+from worker.moment import Moment
 from worker.objects.keeping import GONE, Address, Permits
 from worker.target import Row, Session, array
 
 #: How a row of each catalog is identified, and which object it belongs to: columns for the key, and the
 #: catalog, objid and subid columns of the object. An own change in a catalog that is not here is refused.
 _CATALOGS: Mapping[str, tuple[tuple[str, ...], tuple[str, str, str | None]]] = {
+    "pg_aggregate": (("aggfnoid",), ("pg_proc", "aggfnoid", None)),
     "pg_attrdef": (("oid",), ("pg_attrdef", "oid", None)),
     "pg_attribute": (("attrelid", "attnum"), ("pg_class", "attrelid", "attnum")),
     "pg_cast": (("oid",), ("pg_cast", "oid", None)),
@@ -40,6 +43,9 @@ _CATALOGS: Mapping[str, tuple[tuple[str, ...], tuple[str, str, str | None]]] = {
     "pg_trigger": (("oid",), ("pg_trigger", "oid", None)),
     "pg_type": (("oid",), ("pg_type", "oid", None)),
 }
+
+#: Where a key prints as a name, which changes with the search_path and is no number.
+_AS_NUMBERS = {"pg_aggregate": " || jsonb_build_object('aggfnoid', c.aggfnoid::oid::bigint)"}
 
 #: Catalogs that say something about another object: its class, OID and column are in these columns.
 _ABOUT: Mapping[str, tuple[str, str, str]] = {
@@ -79,6 +85,8 @@ class Loss:
     address: Address | None
     #: "gone", or the columns that changed.
     changed: frozenset[str]
+    #: The transaction that wrote the row.
+    xmin: int
     #: A row of pg_depend that told which schema the object is in.
     told_schema: bool = False
 
@@ -93,7 +101,7 @@ class Witness:
         self._unreadable: dict[str, int] = {}
         self._catalogs = {row["oid"]: row["name"] for row in session.rows(_CATALOG_NAMES)}
         self._marked = " UNION ALL ".join(
-            f"SELECT '{name}' AS catalog, ctid::text, xmin::text, to_jsonb(c) AS was"
+            f"SELECT '{name}' AS catalog, ctid::text, xmin::text, to_jsonb(c){_AS_NUMBERS.get(name, '')} AS was"
             f" FROM pg_catalog.{name} AS c WHERE xmax <> 0"
             for name in self._readable
         )
@@ -124,10 +132,10 @@ class Witness:
     def _compare(self, catalog: str, gone: Sequence[Row], now: Mapping[tuple[Any, ...], Row]) -> Iterable[Loss]:
         if catalog in _ABOUT:
             for row in gone:
-                yield self._about(catalog, row["was"])
+                yield self._about(catalog, row)
             return
         if catalog not in _CATALOGS:
-            yield Loss(catalog, None, GONE)
+            yield Loss(catalog, None, GONE, 0)
             return
         key, (owner, objid, subid) = _CATALOGS[catalog]
         for row in gone:
@@ -136,13 +144,14 @@ class Witness:
             is_now = now.get((catalog, *(was[column] for column in key)))
             changed = _difference(was, is_now) if is_now is not None else GONE
             if changed:
-                yield Loss(catalog, address, changed)
+                yield Loss(catalog, address, changed, int(row["xmin"]))
 
-    def _about(self, catalog: str, was: Mapping[str, Any]) -> Loss:
+    def _about(self, catalog: str, row: Row) -> Loss:
+        was = row["was"]
         classid, objid, subid = _ABOUT[catalog]
         address = Address(self._catalogs[int(was[classid])], int(was[objid]), int(was[subid]))
         to_schema = catalog == "pg_depend" and self._catalogs[int(was["refclassid"])] == "pg_namespace"
-        return Loss(catalog, address, GONE, told_schema=to_schema)
+        return Loss(catalog, address, GONE, int(row["xmin"]), told_schema=to_schema)
 
     def describe(self, loss: Loss) -> str:
         """Name what is lost; the witness sees it under its old name."""
@@ -178,7 +187,7 @@ SELECT relname::text AS name FROM pg_class
 """
 
 
-def prove(apply: Session, witness: Witness, permits: Permits, writes: frozenset[int]) -> int:
+def prove(apply: Session, witness: Witness, permits: Permits, writes: frozenset[int], looked: Moment) -> int:
     """Prove that nothing is lost which is not preserved; return how many catalog rows were explained.
 
     Args:
@@ -186,9 +195,11 @@ def prove(apply: Session, witness: Witness, permits: Permits, writes: frozenset[
         witness: Sees what is there without its changes.
         permits: What the changes explain.
         writes: Tables of the application whose rows the run may write.
+        looked: When it was last seen that what is written down is what is there.
 
     Raises:
         WouldLoseData: Names each object that is not explained.
+        LockNotAvailable: Something that is explained was changed by somebody since it was looked at.
     """
     losses = witness.losses(apply)
     unexplained = sorted({witness.describe(loss) for loss in losses if not _explained(loss, permits)})
@@ -201,6 +212,10 @@ def prove(apply: Session, witness: Witness, permits: Permits, writes: frozenset[
     unexplained.extend(f"{count} row(s) of {name}" for name, count in sorted(catalogs.items()))
     if unexplained:
         raise WouldLoseData("not preserved: " + "; ".join(unexplained))
+    now = moment.of(apply)
+    newer = sorted({witness.describe(loss) for loss in losses if not looked.before(loss.xmin, now)})
+    if newer:
+        raise LockNotAvailable("changed by somebody while it was being removed: " + "; ".join(newer))
     return len(losses)
 
 
@@ -227,7 +242,7 @@ _VISIBLE = " UNION ALL ".join(
 
 #: The rows of some keys as they are now; the first column of each key is an OID.
 _NOW = " UNION ALL ".join(
-    f"SELECT '{name}' AS catalog, to_jsonb(c) AS is_now FROM pg_catalog.{name} AS c"
+    f"SELECT '{name}' AS catalog, to_jsonb(c){_AS_NUMBERS.get(name, '')} AS is_now FROM pg_catalog.{name} AS c"
     f" WHERE {key[0]} = ANY (%({name})s::oid[])"
     for name, (key, _) in _CATALOGS.items()
 )

@@ -15,6 +15,7 @@ from worker.work import Lock
 #: Where the catalog says something about an object, and the columns that name it. A row that is written anew gets
 #: another ctid and xmin; a row that is gone or new changes the count.
 _ABOUT = {
+    "pg_aggregate": ("aggfnoid",),
     "pg_attrdef": ("oid", "adrelid"),
     "pg_attribute": ("attrelid",),
     "pg_class": ("oid",),
@@ -26,6 +27,7 @@ _ABOUT = {
     "pg_namespace": ("oid",),
     "pg_partitioned_table": ("partrelid",),
     "pg_policy": ("oid", "polrelid"),
+    "pg_proc": ("oid",),
     "pg_publication_rel": ("oid", "prrelid"),
     "pg_range": ("rngtypid",),
     "pg_rewrite": ("oid", "ev_class"),
@@ -43,6 +45,13 @@ SELECT 'pg_depend' || ctid || xmin FROM pg_catalog.pg_depend
 """
 _CLASSES = [name for name, columns in _ABOUT.items() if "oid" in columns]
 
+#: How the server would write a view or a function down now: they name what they use, which may be renamed.
+_DEFINITIONS = """
+SELECT pg_get_viewdef(oid) FROM pg_catalog.pg_class WHERE oid = ANY (%(oids)s::oid[]) AND relkind = 'v'
+UNION ALL
+SELECT pg_get_functiondef(oid) FROM pg_catalog.pg_proc WHERE oid = ANY (%(oids)s::oid[]) AND prokind <> 'a'
+"""
+
 #: OIDs of different catalogs may be the same number: then more than meant is looked at, which does no harm.
 _STAMP = "SELECT md5(string_agg(line, ',' ORDER BY line)) FROM ({parts}) AS rows (line)".format(
     parts=" UNION ALL ".join(
@@ -52,6 +61,8 @@ _STAMP = "SELECT md5(string_agg(line, ',' ORDER BY line)) FROM ({parts}) AS rows
     )
     + " UNION ALL "
     + _DEPENDENCIES
+    + " UNION ALL "
+    + _DEFINITIONS
 )
 
 

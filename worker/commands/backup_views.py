@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from worker.objects.keeping import GONE, Address, Keeping, Permits, merge, quoted
+from worker.objects.keeping import Keeping, Permits, merge, quoted
+from worker.objects.view import dropped
 from worker.target import Session
 from worker.work import Change
 
@@ -40,7 +41,7 @@ def make_views(session: Session, keepings: Sequence[Keeping]) -> tuple[list[Chan
         create = f"CREATE VIEW {quoted(_SCHEMA, name)} AS SELECT * FROM {inside}"
         changes.append(Change(f"show {_SCHEMA}.{name}", (*drop, create)))
         if oid is not None:
-            permits.append(_gone(session, oid))
+            permits.append(dropped(session, oid))
     return changes, merge(permits)
 
 
@@ -57,7 +58,7 @@ def drop_views(session: Session, quarantine: Sequence[str]) -> tuple[list[Change
         (_SCHEMA, list(quarantine)),
     )
     changes = [Change(f"hide {_SCHEMA}.{row['name']}", (f"DROP VIEW {quoted(_SCHEMA, row['name'])}",)) for row in found]
-    return changes, merge([_gone(session, row["oid"]) for row in found])
+    return changes, merge([dropped(session, row["oid"]) for row in found])
 
 
 def _there(session: Session, name: str) -> tuple[int | None, str | None]:
@@ -67,16 +68,3 @@ def _there(session: Session, name: str) -> tuple[int | None, str | None]:
         (_SCHEMA, name),
     )
     return (None, None) if row is None else (row["oid"], row["relkind"])
-
-
-def _gone(session: Session, view: int) -> Permits:
-    """Return the catalog rows that dropping a view removes."""
-    permits = {Address("pg_class", view): GONE}
-    for row in session.rows(
-        "SELECT 'pg_rewrite' AS catalog, oid::bigint FROM pg_rewrite WHERE ev_class = %(view)s"
-        " UNION ALL SELECT 'pg_type', oid FROM pg_type WHERE typrelid = %(view)s"
-        " UNION ALL SELECT 'pg_type', typarray FROM pg_type WHERE typrelid = %(view)s AND typarray <> 0",
-        {"view": view},
-    ):
-        permits[Address(row["catalog"], row["oid"])] = GONE
-    return permits

@@ -11,7 +11,7 @@ from worker.commands import conflicts
 from worker.commands.backup_views import drop_views
 from worker.commands.rollback import counting_steps, locks_of, relation_names
 from worker.fence import Holder
-from worker.objects import altered, column, inheritance, sequence, table
+from worker.objects import altered, column, inheritance, ownership, sequence, table
 from worker.objects import type as type_
 from worker.objects.keeping import GONE, Action, Address, Item, Keeping, Permits, merge, quoted
 from worker.objects.quarantine import Quarantine
@@ -195,6 +195,7 @@ def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
     # By the time that they are needed they will have their names again.
     ours = {k.address.objid for k in kept if k.how in ("created", "changed", "moved")}
     made = {k.definition["facts"]["schema_must_be_free"] for k in kept if k.address.catalog == "pg_namespace"}
+    back = {name for k in kept for name in k.definition["facts"].get("must_be_free", [])}
     for k in kept:
         facts = k.definition["facts"]
         problems.extend(_gone(session, k, made))
@@ -206,6 +207,9 @@ def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
         taken = facts.get("type_must_be_free")
         if taken is not None and session.value("SELECT to_regtype(%s)", (taken,)) is not None:
             problems.append(f"type {taken} exists again")
+        routine = facts.get("routine_must_be_free")
+        if routine is not None and session.value(_ROUTINE_THERE, routine):
+            problems.append(f"{k.kind} {k.name} exists again")
         problems.extend(conflicts.of_parts(session, facts.get("also_must_be_free", [])))
         problems.extend(conflicts.of_schema(session, facts.get("schema_must_be_free")))
         if "bound" in facts:
@@ -214,12 +218,15 @@ def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
             problems.extend(_column_conflicts(session, k))
         problems.extend(
             f"table {name}, which {k.kind} {k.name} belongs to or refers to, does not exist"
-            for name, oid in k.definition["locks"]
-            if oid not in ours and session.value("SELECT to_regclass(%s)", (name,)) is None
+            for name, oid in (*k.definition["locks"], *((need, 0) for need in [facts.get("needs")] if need is not None))
+            if oid not in ours and name not in back and session.value("SELECT to_regclass(%s)", (name,)) is None
         )
     if problems:
         raise Conflict("cannot be brought back as it was: " + "; ".join(dict.fromkeys(problems)))
 
+
+#: Told by how they are written: a type that an argument had may be gone.
+_ROUTINE_THERE = "SELECT EXISTS (SELECT FROM pg_proc WHERE proname = %s AND oid::regprocedure::text = %s)"
 
 _FOREIGN_NEEDS = """
 SELECT DISTINCT t.oid::regtype::text AS type, (regexp_match(n.nspname, '^emergency_backup_r([0-9]+)_'))[1] AS run
@@ -333,6 +340,9 @@ def _bring_back(session: Session, kept: Kept) -> Change:
         relation = session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],))
         off, on = column.firing(session, relation)
         statements = [*off, *statements, *on]
+    if "grants" in facts:
+        # Grants on columns last: what is revoked from the whole is revoked from its columns.
+        statements = [*statements, *ownership.grants(session, facts["grants"]), *facts.get("column_grants", [])]
     verb = {"moved": "move back", "copied": "give back", "defined": "make again", "changed": "change back"}[kept.how]
     return Change(f"{verb} {kept.kind} {kept.name}", tuple(statements))
 
@@ -358,7 +368,9 @@ def _permits_of_facts(session: Session, kept: Kept) -> Permits:
     if facts.get("rewrites"):
         return column.rewritten(session, session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],)))
     touched = facts.get("touches", [])
-    return {Address("pg_class", relation, number): frozenset({"atthasdef"}) for relation, number in touched}
+    return {
+        Address("pg_class", relation, number): frozenset({"atthasdef", "attnotnull"}) for relation, number in touched
+    }
 
 
 def _emptied(session: Session, kept: Sequence[Kept]) -> list[str]:

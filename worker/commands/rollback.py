@@ -286,12 +286,16 @@ def check_rights(session: Session, keepings: Sequence[Keeping]) -> None:
     """
     if not session.value("SELECT has_database_privilege(current_database(), 'CREATE')"):
         raise NotPossible("the worker's role may not create schemas here; GRANT CREATE ON DATABASE to it")
-    relations = sorted({oid for keeping in keepings for oid in keeping.locks})
+    own = {k.item.relation for k in keepings if k.item.relation is not None}
+    locks = {oid for keeping in keepings for oid in keeping.locks}
+    routines = [k.item.address.objid for k in keepings if k.item.address.catalog == "pg_proc"]
     types = sorted(k.item.address.objid for k in keepings if k.item.address.catalog == "pg_type")
     missing = session.row(
         "SELECT what, owner, current_user AS role FROM ("
-        "  SELECT 'table ' || oid::regclass AS what, relowner::regrole::text AS owner, relowner AS owner_oid,"
-        "         relkind IN ('S', 'm') OR has_table_privilege(oid, 'UPDATE') AS lockable,"
+        "  SELECT CASE relkind WHEN 'v' THEN 'view ' ELSE 'table ' END || oid::regclass AS what,"
+        "         relowner::regrole::text AS owner, relowner AS owner_oid,"
+        "         NOT oid = ANY (%(locks)s::oid[]) OR relkind IN ('S', 'm') OR has_table_privilege(oid, 'UPDATE')"
+        "             AS lockable,"
         "         oid = ANY (%(own)s::oid[]) OR relkind IN ('S', 'm') AS own"
         "    FROM pg_class WHERE oid = ANY (%(relations)s::oid[])"
         "  UNION ALL"
@@ -300,19 +304,45 @@ def check_rights(session: Session, keepings: Sequence[Keeping]) -> None:
         "  UNION ALL"
         "  SELECT 'schema ' || oid::regnamespace, nspowner::regrole::text, nspowner, true, true"
         "    FROM pg_namespace WHERE oid = ANY (%(schemas)s::oid[])"
+        "  UNION ALL"
+        "  SELECT 'routine ' || oid::regprocedure, proowner::regrole::text, proowner, true, true"
+        "    FROM pg_proc WHERE oid = ANY (%(routines)s::oid[])"
         ") AS needed WHERE (own AND NOT pg_has_role(owner_oid, 'USAGE')) OR NOT lockable LIMIT 1",
         {
-            "relations": relations,
+            "relations": sorted(locks | own),
+            "locks": sorted(locks),
             "types": types,
+            "routines": routines,
             "schemas": sorted(k.item.address.objid for k in keepings if k.item.address.catalog == "pg_namespace"),
-            "own": sorted(
-                {k.item.relation for k in keepings if k.item.relation is not None}.union(*(k.alters for k in keepings))
-            ),
+            "own": sorted(own.union(*(k.alters for k in keepings))),
         },
     )
     if missing is not None:
         raise NotPossible(
             f"{missing['what']} belongs to {missing['owner']}; GRANT {missing['owner']} TO {missing['role']} first"
+        )
+    _check_homes(session, keepings)
+
+
+#: What is made again as somebody's, in a schema where they may make nothing.
+_HOMELESS = """
+SELECT pg_get_userbyid(owner) AS owner, schema::regnamespace::text AS schema
+  FROM (SELECT relowner, relnamespace FROM pg_class WHERE oid = ANY (%(views)s::oid[])
+        UNION SELECT proowner, pronamespace FROM pg_proc WHERE oid = ANY (%(routines)s::oid[])) AS made (owner, schema)
+ WHERE NOT has_schema_privilege(owner, schema, 'CREATE') OR NOT has_schema_privilege(schema, 'CREATE')
+ LIMIT 1
+"""
+
+
+def _check_homes(session: Session, keepings: Sequence[Keeping]) -> None:
+    """See now that what is made again later may be made there, by its owner as by this role."""
+    views = [k.item.address.objid for k in keepings if k.item.kind == "view"]
+    routines = [k.item.address.objid for k in keepings if k.item.address.catalog == "pg_proc"]
+    homeless = session.row(_HOMELESS, {"views": views, "routines": routines})
+    if homeless is not None:
+        raise NotPossible(
+            f"what {homeless['owner']} has in schema {homeless['schema']} could not be made there again;"
+            f" GRANT CREATE ON SCHEMA {homeless['schema']} TO {homeless['owner']} first"
         )
 
 
@@ -336,12 +366,16 @@ def _check_writer(session: Session, plan: Plan, items: Sequence[Item]) -> None:
         "   LIMIT 1),"
         " (SELECT format('role %%s, who wrote this plan, may not drop schema %%s', %(writer)s, oid::regnamespace)"
         "    FROM pg_namespace WHERE oid = ANY (%(schemas)s::oid[]) AND NOT pg_has_role(%(writer)s, nspowner, 'USAGE')"
+        "   LIMIT 1),"
+        " (SELECT format('role %%s, who wrote this plan, may not drop %%s', %(writer)s, oid::regprocedure)"
+        "    FROM pg_proc WHERE oid = ANY (%(routines)s::oid[]) AND NOT pg_has_role(%(writer)s, proowner, 'USAGE')"
         "   LIMIT 1))",
         {
             "writer": writer,
             "relations": sorted({i.relation for i in items if i.relation is not None}),
             "types": sorted(i.address.objid for i in items if i.address.catalog == "pg_type"),
             "schemas": sorted(i.address.objid for i in items if i.address.catalog == "pg_namespace"),
+            "routines": sorted(i.address.objid for i in items if i.address.catalog == "pg_proc"),
         },
     )
     if forbidden is not None:

@@ -12,6 +12,7 @@ from ledger.errors import PlanRefused
 from ledger.model import Json
 from worker.objects.definition import comment
 from worker.objects.keeping import GONE, Address, Item, Keeping, Permits, cut, quoted
+from worker.objects.ownership import of_columns
 from worker.objects.quarantine import Quarantine
 from worker.objects.sequence import moved, owned_by
 from worker.target import Row, Session
@@ -37,10 +38,7 @@ SELECT a.attnum AS number, a.attname AS name, format_type(a.atttypid, a.atttypmo
            (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.collname)
               FROM pg_collation AS c JOIN pg_namespace AS n ON n.oid = c.collnamespace WHERE c.oid = a.attcollation)
        END AS collation,
-       t.typstorage::text AS type_storage,
-       ARRAY(SELECT CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END
-                    || ' ' || privilege_type || CASE WHEN is_grantable THEN ' GRANT' ELSE '' END
-               FROM aclexplode(a.attacl)) AS grants
+       t.typstorage::text AS type_storage
   FROM pg_attribute AS a
   JOIN pg_type AS t ON t.oid = a.atttypid
   LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -225,10 +223,7 @@ def _add(session: Session, item: Item, column: Row, table: str) -> list[str]:
         statements.append(f"{alter} SET STATISTICS {column['statistics']}")
     if column["options"]:
         statements.append(f"{alter} SET ({', '.join(column['options'])})")
-    for grant in column["grants"]:
-        grantee, privilege, *grantable = grant.rsplit(" ", 2) if grant.endswith(" GRANT") else grant.rsplit(" ", 1)
-        option = " WITH GRANT OPTION" if grantable else ""
-        statements.append(f"GRANT {privilege} ({name}) ON {table} TO {grantee}{option}")
+    statements.extend(of_columns(session, item.address.objid, table, column["number"]))
     return [*statements, *comment(session, item.address, f"COLUMN {table}.{name}")]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ledger.model import Json
 from worker.objects.definition import comment
 from worker.objects.keeping import GONE, Address, Item, Keeping, quoted
 from worker.objects.quarantine import Quarantine
@@ -79,8 +80,11 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
             finish = (f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}",)
     elif found["index_name"] is not None:
         permits[Address("pg_class", found["index"])] = GONE
+    touches: list[Json] = []
     if found["type"] == "n":
-        permits[Address("pg_class", found["relation"], _column(session, item))] = frozenset({"attnotnull"})
+        number = _column(session, item)
+        permits[Address("pg_class", found["relation"], number)] = frozenset({"attnotnull"})
+        touches.append([found["relation"], number])
     return Keeping(
         item,
         remove=(f"ALTER TABLE {table} DROP CONSTRAINT {name}",),
@@ -93,7 +97,7 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
         finish=finish,
         locks=frozenset(locks),
         permits=permits,
-        facts={"constraint": found["type"]},
+        facts={"constraint": found["type"], "touches": touches},
     )
 
 

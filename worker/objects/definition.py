@@ -17,7 +17,7 @@ from worker.target import Row, Session
 _ENABLED = {"O": "", "D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
 
 _HOME = """
-SELECT n.nspname AS schema, c.relname AS table
+SELECT n.nspname AS schema, c.relname AS table, c.relkind = 'v' AS view
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = %s
 """
 
@@ -32,9 +32,13 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
         item,
         remove=(remove,),
         restore=restore,
-        locks=frozenset({item.relation}),
+        # LOCK TABLE on a view would lock the tables that it looks at, too.
+        locks=frozenset() if home["view"] else frozenset({item.relation}),
         permits={item.address: GONE, **permits},
-        facts={"touches": [[at.objid, at.subid] for at in permits if at.catalog == "pg_class"]},
+        facts={
+            "touches": [[at.objid, at.subid] for at in permits if at.catalog == "pg_class"],
+            "needs": quoted(home["schema"], home["table"]),
+        },
     )
 
 
@@ -230,7 +234,8 @@ def _default(session: Session, item: Item, table: str) -> _Definition:
         " WHERE d.oid = %s",
         item,
     )
-    column = f"ALTER TABLE {table} ALTER COLUMN {quoted(found['name'])}"
+    # Heirs and partitions have defaults of their own.
+    column = f"ALTER TABLE ONLY {table} ALTER COLUMN {quoted(found['name'])}"
     assert item.relation is not None  # noqa: S101 - a default belongs to a table
     permits = {Address("pg_class", item.relation, found["number"]): frozenset({"atthasdef"})}
     return f"{column} DROP DEFAULT", (f"{column} SET DEFAULT {found['expression']}",), permits

@@ -12,8 +12,8 @@ from pglast.enums import AlterTableType as Sub
 from pglast.enums import ConstrType, GrantTargetType
 
 from ledger.errors import PlanRefused
-from worker.plan.performed import KINDS, PARTS, Alteration, Found, TableLock, object_name
-from worker.plan.statements import Named, relation_name
+from worker.plan.performed import KINDS, PARTS, Alteration, Found, TableLock
+from worker.plan.statements import Named, object_named, relation_name
 
 #: Commands about one column.
 _COLUMN: Final[Mapping[Sub, str]] = {
@@ -128,7 +128,7 @@ def _renamed(stmt: Any, line: int) -> Named:
     if kind in KINDS and stmt.relation is not None:
         return Named(KINDS[kind], relation_name(stmt.relation, line), missing_ok=missing_ok)
     if kind in KINDS:
-        return object_name(KINDS[kind], stmt.object if stmt.object is not None else stmt.subname, line)
+        return object_named(KINDS[kind], stmt.object if stmt.object is not None else stmt.subname, line)
     raise PlanRefused("RENAME of this kind of object is not known to be safe", line=line)
 
 
@@ -140,7 +140,7 @@ def _set_schema(stmt: Any, line: int) -> Found:
     if stmt.relation is not None:
         named = Named(kind, relation_name(stmt.relation, line), missing_ok=missing_ok)
     else:
-        named = object_name(kind, stmt.object, line)
+        named = object_named(kind, stmt.object, line)
     now = replace(named, name=(stmt.newschema, named.name[-1]))
     return Found([Alteration("schema", named, stmt.newschema)], [(now, named)])
 
@@ -152,7 +152,7 @@ def _set_owner(stmt: Any, line: int) -> Found:
     named = (
         Named(kind, relation_name(stmt.relation, line))
         if stmt.relation is not None
-        else object_name(kind, stmt.object, line)
+        else object_named(kind, stmt.object, line)
     )
     return Found([Alteration("owner", named)])
 
@@ -162,7 +162,7 @@ def _comment(stmt: Any, line: int) -> Found:
         *table, part = (name.sval for name in stmt.object)
         return Found([Alteration("comment", Named(PARTS[stmt.objtype], tuple(table), part=part))])
     if stmt.objtype in KINDS:
-        return Found([Alteration("comment", object_name(KINDS[stmt.objtype], stmt.object, line))])
+        return Found([Alteration("comment", object_named(KINDS[stmt.objtype], stmt.object, line))])
     raise PlanRefused("COMMENT ON this kind of object is not known to be safe", line=line)
 
 
@@ -175,7 +175,7 @@ def _grant(stmt: Any, line: int) -> Found:
     found = Found()
     for entry in stmt.objects:
         table = isinstance(entry, ast.RangeVar)
-        named = Named(kind, relation_name(entry, line)) if table else object_name(kind, entry, line)
+        named = Named(kind, relation_name(entry, line)) if table else object_named(kind, entry, line)
         found.alterations.append(Alteration("grants", named))
     return found
 
@@ -184,7 +184,7 @@ def _enum(stmt: Any, line: int) -> Found:
     if stmt.oldVal is None:
         # Nothing is lost by a label more, and no statement of PostgreSQL takes it away again.
         return Found()
-    named = object_name("type", stmt.typeName, line)
+    named = object_named("type", stmt.typeName, line)
     return Found([Alteration("label", named, json.dumps([stmt.oldVal, stmt.newVal]))])
 
 
@@ -194,7 +194,7 @@ def _sequence(stmt: Any, line: int) -> Found:
 
 
 def _routine(stmt: Any, line: int) -> Found:
-    return Found([Alteration("definition", object_name(KINDS[stmt.objtype], stmt.func, line))])
+    return Found([Alteration("definition", object_named(KINDS[stmt.objtype], stmt.func, line))])
 
 
 def _policy(stmt: Any, line: int) -> Found:

@@ -5,7 +5,7 @@ Source: PostgreSQL documentation, "Dependency Tracking" and the catalog page of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from ledger.errors import ImpactNotAccepted, PlanRefused, RecoverFirst
@@ -22,6 +22,8 @@ class Origin:
 
     cascade: bool
     line: int
+    #: Which of the plan's statements it is.
+    place: int
 
 
 @dataclass
@@ -34,6 +36,12 @@ class Closure:
     origins: dict[Address, Origin]
     #: What earlier statements of the script change: whether it still depends on anything is seen when its turn comes.
     changed: frozenset[Address] = frozenset()
+    #: What depends on what, among the items.
+    edges: set[tuple[Address, Address]] = field(default_factory=set)
+    #: What each item that is carried goes along with.
+    carriers: dict[Address, Address] = field(default_factory=dict)
+    #: What hangs on what without being part of it.
+    hanging: list[tuple[Address, Address]] = field(default_factory=list)
     #: Objects of others, which somebody must accept.
     unaccepted: list[Item] = field(default_factory=list)
 
@@ -43,7 +51,7 @@ WITH removed AS (
     SELECT * FROM unnest(%(classids)s::regclass[], %(objids)s::oid[], %(subids)s::integer[])
                     AS r (classid, objid, subid)
 ), dependents AS (
-    SELECT DISTINCT ON (o.classid, o.objid, o.objsubid)
+    SELECT DISTINCT ON (o.classid, o.objid, o.objsubid, r.classid, r.objid, r.subid)
            o.classid, o.objid, o.objsubid, d.deptype, r.classid AS by_classid, r.objid AS by_objid, r.subid AS by_subid
       FROM removed AS r
       JOIN pg_depend AS d
@@ -52,14 +60,19 @@ WITH removed AS (
       LEFT JOIN pg_attrdef AS e ON d.classid = 'pg_attrdef'::regclass AND e.oid = d.objid
       LEFT JOIN pg_attribute AS g ON g.attrelid = e.adrelid AND g.attnum = e.adnum AND g.attgenerated <> ''
       LEFT JOIN pg_rewrite AS v ON d.classid = 'pg_rewrite'::regclass AND v.oid = d.objid AND v.rulename = '_RETURN'
+      -- What the index of a constraint uses, the constraint uses.
+      LEFT JOIN pg_constraint AS k
+        ON k.conindid = d.objid AND k.contype IN ('p', 'u', 'x')
+       AND d.classid = 'pg_class'::regclass AND d.deptype <> 'i'
       -- A materialized view goes whole, whichever of its columns it is about.
       LEFT JOIN pg_class AS m ON d.classid = 'pg_class'::regclass AND m.oid = d.objid AND m.relkind = 'm'
-     CROSS JOIN LATERAL (SELECT CASE WHEN g.attnum IS NULL AND v.oid IS NULL THEN d.classid
+     CROSS JOIN LATERAL (SELECT CASE WHEN k.oid IS NOT NULL THEN 'pg_constraint'::regclass
+                                     WHEN g.attnum IS NULL AND v.oid IS NULL THEN d.classid
                                      ELSE 'pg_class'::regclass END AS classid,
-                                coalesce(g.attrelid, v.ev_class, d.objid) AS objid,
+                                coalesce(g.attrelid, v.ev_class, k.oid, d.objid) AS objid,
                                 coalesce(g.attnum, CASE WHEN m.oid IS NULL THEN d.objsubid ELSE 0 END) AS objsubid) AS o
      WHERE NOT (d.classid = r.classid AND d.objid = r.objid)
-     ORDER BY o.classid, o.objid, o.objsubid, d.deptype
+     ORDER BY o.classid, o.objid, o.objsubid, r.classid, r.objid, r.subid, d.deptype
 )
 SELECT d.classid::regclass::text AS catalog, d.objid::bigint, d.objsubid AS subid, d.deptype::text,
        d.by_classid::regclass::text AS by_catalog, d.by_objid::bigint, d.by_subid,
@@ -68,7 +81,8 @@ SELECT d.classid::regclass::text AS catalog, d.objid::bigint, d.objsubid AS subi
        con.contypid::bigint AS of_domain, coalesce(con.conparentid, t.tgparentid, 0) <> 0 AS inherited,
        coalesce(t.tgisinternal, false) AS internal, a.adnum,
        home.oid::bigint AS home, home.relnamespace::regnamespace::text AS home_schema,
-       EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x')) AS of_constraint,
+       EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x'))
+           AS of_constraint,
        d.classid = 'pg_proc'::regclass AND EXISTS (SELECT FROM pg_depend AS c WHERE c.classid = d.classid
           AND c.objid = d.objid AND c.deptype = 'i' AND c.refclassid = 'pg_type'::regclass) AS constructor
   FROM dependents AS d
@@ -87,6 +101,7 @@ SELECT d.classid::regclass::text AS catalog, d.objid::bigint, d.objsubid AS subi
   LEFT JOIN pg_class AS home
     ON home.oid = coalesce(i.indrelid, own.refobjid, c.oid, con.conrelid, t.tgrelid, w.ev_class, p.polrelid, s.stxrelid,
                            pr.prrelid, a.adrelid)
+ ORDER BY d.classid <> 'pg_type'::regclass, d.classid DESC, d.objid, d.objsubid, d.deptype, d.by_classid, d.by_objid, d.by_subid
 """
 
 #: Catalogs whose objects are text only: written down and dropped.
@@ -105,28 +120,74 @@ def follow(session: Session, closure: Closure) -> None:
                 "subids": [item.address.subid for item in fresh],
             },
         )
-        fresh = []
-        # Types first: what a domain demands is looked at when it is known whether the domain goes.
-        for row in sorted(found, key=lambda row: row["catalog"] != "pg_type"):
-            address = Address(row["catalog"], row["objid"], row["subid"])
-            whole = Address(row["catalog"], row["objid"])
-            if {address, whole} & (closure.items.keys() | closure.changed):
-                continue
-            if _is_ours(row):
-                _refuse_pinned(row, closure)
-                continue
-            action = _action(row, closure)
-            if action is None:
-                continue
-            by = closure.items[_by(row, closure)]
-            item = Item(address, row["kind"], row["name"], f"depends on {by.label()}", action, relation=row["home"])
-            origin = closure.origins[by.address]
-            _require_cascade(row, item, origin, closure)
-            if row["relkind"] == "m":
-                closure.moved |= {item.address.objid}
-            closure.items[address] = item
-            closure.origins[address] = origin
-            fresh.append(item)
+        fresh = [item for row in found if (item := _reach(row, closure)) is not None]
+
+
+def _reach(row: Row, closure: Closure) -> Item | None:
+    """Take in one dependency; return the dependent if something is to be done about it that was not known."""
+    by = closure.items[_by(row, closure)]
+    if _is_ours(row):
+        _refuse_needed(row, by, closure)
+        return None
+    address = Address(row["catalog"], row["objid"], row["subid"])
+    whole = Address(row["catalog"], row["objid"])
+    if {address, whole} & closure.changed:
+        return None
+    known = whole if whole in closure.items and address not in closure.items else address
+    if not (row["relkind"] == "S" and row["deptype"] == "a"):
+        # A column lets go of the sequence that it owns, which its default needs back before it.
+        closure.edges.add((known, by.address))
+    _carry(row, known, by, closure)
+    if row["deptype"] == "n":
+        closure.hanging.append((known, by.address))
+    if known in closure.items and not (_lives_on(known, address, closure) and _vanishes(by, closure)):
+        return None
+    action = _action(row, by, closure)
+    if action is None or (known in closure.items and action is Action.CARRIED):
+        return None
+    item = Item(address, row["kind"], row["name"], f"depends on {by.label()}", action, relation=row["home"])
+    closure.items[address] = item
+    closure.origins[address] = closure.origins[by.address]
+    if action is Action.COPIED or item.kind in _VANISHING or (action is Action.MOVED and row["deptype"] == "n"):
+        closure.unaccepted.append(item)
+    if row["relkind"] == "m":
+        closure.moved |= {item.address.objid}
+    closure.carriers.pop(address, None)
+    if action is Action.CARRIED:
+        closure.carriers[address] = _carrier(row, by, closure)
+    return item
+
+
+#: In pg_depend, what is no more than a piece of another object: internal, or of a partitioned one.
+_PIECES = frozenset({"i", "P"})
+
+
+def _carrier(row: Row, by: Item, closure: Closure) -> Address:
+    """Say what an object goes along with: the column that it is the default of, its table, or what it is reached by."""
+    column, table = Address("pg_class", row["home"] or 0, row["adnum"] or 0), Address("pg_class", row["home"] or 0)
+    if row["deptype"] in _PIECES:
+        return by.address
+    return column if column in closure.items else table if table in closure.items else by.address
+
+
+def _carry(row: Row, known: Address, by: Item, closure: Closure) -> None:
+    """Note that something which was reached before is a piece of this, and not of whatever it was reached by."""
+    if row["deptype"] in _PIECES and known in closure.carriers and _bearer(by.address, closure) != known:
+        closure.carriers[known] = by.address
+
+
+def _vanishes(item: Item, closure: Closure) -> bool:
+    """Whether an object is dropped and made again: nothing that lives on in quarantine may depend on it."""
+    return closure.items[_bearer(item.address, closure)].kind in _VANISHING
+
+
+def _lives_on(known: Address, address: Address, closure: Closure) -> bool:
+    """Whether something that was reached before goes along into quarantine: with its table, or as a column of it."""
+    return closure.items[known].action is Action.CARRIED or (known != address and known.objid in closure.moved)
+
+
+#: Kinds that others may depend on and that are text only.
+_VANISHING = frozenset({"view", "function", "procedure", "aggregate"})
 
 
 def _by(row: Row, closure: Closure) -> Address:
@@ -141,19 +202,25 @@ def _is_ours(row: Row) -> bool:
     return bool(row["internal"] or schema.startswith(OWN_SCHEMA_PREFIX))
 
 
-def _refuse_pinned(row: Row, closure: Closure) -> None:
-    """A materialized view that an earlier run keeps goes on reading tables, which may move but not lose columns."""
-    by = closure.items[_by(row, closure)]
+def _refuse_needed(row: Row, by: Item, closure: Closure) -> None:
+    """See that nothing which an earlier run keeps needs what is dropped; what moves goes on serving it."""
+    if _vanishes(by, closure) and not row["internal"]:
+        raise PlanRefused(
+            f"{by.label()} is used by {row['kind']} {row['name']}, which an earlier rollback keeps;"
+            " recover that run first"
+        )
     if row["relkind"] == "m" and by.action is not Action.MOVED:
+        # It goes on reading tables, which may move but not lose columns.
         raise RecoverFirst(
             f"{row['kind']} {row['name']}, which an earlier run keeps, reads {by.label()}; recover that run"
         )
 
 
-def _action(row: Row, closure: Closure) -> Action | None:  # noqa: C901, PLR0911 - one line a kind reads best
+def _action(row: Row, by: Item, closure: Closure) -> Action | None:  # noqa: C901, PLR0911 - one line a kind reads best
     """Decide what happens to a dependent; None if nothing has to."""
     catalog, home = row["catalog"], row["home"]
-    inside = home in closure.moved
+    # What lives on in quarantine cannot take along what uses a function or view that does not.
+    inside = home in closure.moved and not _vanishes(by, closure)
     if row["schema"] == "pg_toast" or (catalog == "pg_class" and inside and row["subid"]):
         return None
     if catalog in _TEXT_ONLY:
@@ -164,10 +231,12 @@ def _action(row: Row, closure: Closure) -> Action | None:  # noqa: C901, PLR0911
         return Action.CARRIED if both or row["inherited"] else Action.DEFINED
     if catalog == "pg_attrdef":
         return Action.CARRIED if inside or Address("pg_class", home, row["adnum"]) in closure.items else Action.DEFINED
-    if inside or (row["deptype"] == "i" and row["relkind"] != "S"):
-        return Action.CARRIED
     if row["constructor"] or (catalog == "pg_constraint" and Address("pg_type", row["of_domain"]) in closure.items):
         # Parts of a range and of a domain go where it goes.
+        return Action.CARRIED
+    if row["deptype"] != "i" and (catalog == "pg_proc" or (row["relkind"] == "v" and not row["subid"])):
+        return Action.DEFINED
+    if inside or (row["deptype"] == "i" and row["relkind"] != "S"):
         return Action.CARRIED
     if catalog == "pg_constraint" and home:
         return Action.DEFINED
@@ -178,21 +247,56 @@ def _action(row: Row, closure: Closure) -> Action | None:  # noqa: C901, PLR0911
         return Action.MOVED
     if catalog == "pg_class" and row["relkind"] == "i":
         return Action.CARRIED if row["of_constraint"] else Action.DEFINED
-    if catalog == "pg_class" and row["relkind"] == "r" and row["subid"]:
+    if catalog == "pg_class" and row["relkind"] == "r" and row["subid"] and _can_be_copied(by, home, closure):
         return Action.COPIED
     raise ImpactNotAccepted(
-        f"{row['kind']} {row['name']} depends on {closure.items[_by(row, closure)].label()}, and objects of this kind"
-        " cannot be kept yet; drop it first, in a migration of its own"
+        f"{row['kind']} {row['name']} depends on {by.label()}, and objects of this kind cannot be kept yet; drop it"
+        " first, in a migration of its own"
     )
 
 
-def _require_cascade(row: Row, item: Item, origin: Origin, closure: Closure) -> None:
-    """Refuse where the server would: a dependent that is no part of what goes needs CASCADE."""
-    part = row["deptype"] != "n" or item.relation in closure.moved or item.action is Action.CARRIED
-    if not part and not origin.cascade:
-        raise PlanRefused(f"{item.label()} {item.because}; say CASCADE if it is meant", line=origin.line)
-    if item.action is Action.COPIED or (item.action is Action.MOVED and not part):
-        closure.unaccepted.append(item)
+def _can_be_copied(by: Item, home: int, closure: Closure) -> bool:
+    """Whether a column can do without what it depends on: its copy could not, if that is its type."""
+    its_type = by.address.catalog == "pg_type" and _vanishes(by, closure)
+    return not its_type and home not in closure.moved
+
+
+def _find_first(closure: Closure, named: Collection[Address]) -> None:
+    """Let each item go back to the first statement that takes it, through whatever it depends on."""
+    edges = [(one, other) for one, other in closure.edges if one in closure.items and one not in named]
+    settled = False
+    while not settled:
+        settled = True
+        for one, other in edges:
+            if closure.origins[other].place < closure.origins[one].place:
+                closure.origins[one] = closure.origins[other]
+                settled = False
+
+
+def refuse_without_cascade(closure: Closure, named: Collection[Address]) -> None:
+    """Refuse where the server would: what hangs on what goes first, without being part of it, needs CASCADE there.
+
+    Args:
+        closure: Complete.
+        named: What the plan names: that needs no CASCADE, wherever it stands in the plan.
+
+    Raises:
+        PlanRefused: Names one such object.
+    """
+    _find_first(closure, named)
+    first: dict[Address, Address] = {}
+    for one, other in closure.hanging:
+        if one in closure.items and one not in named:
+            known = first.setdefault(one, other)
+            first[one] = min(known, other, key=lambda address: closure.origins[address].place)
+    for address, by in first.items():
+        item, origin = closure.items[address], closure.origins[by]
+        # It goes before anything asks for it, or along with something that does not need it either.
+        goes_anyway = item.relation is not None and item.address != Address("pg_class", item.relation)
+        goes_anyway = goes_anyway and Address("pg_class", item.relation or 0) in closure.items
+        if not (origin.cascade or goes_anyway or item.action is Action.CARRIED):
+            told = f"{item.label()} depends on {closure.items[by].label()}"
+            raise PlanRefused(f"{told}; say CASCADE if it is meant", line=origin.line)
 
 
 def refuse_unaccepted(closure: Closure, accepts: Sequence[str]) -> None:
@@ -205,6 +309,18 @@ def refuse_unaccepted(closure: Closure, accepts: Sequence[str]) -> None:
     if refused:
         lines = ", ".join(f'"{label}"' for label in refused)
         raise ImpactNotAccepted(
-            f"the plan would take {len(refused)} object(s) that it does not name: {', '.join(refused)}."
+            f"CASCADE would take {len(refused)} object(s) that the plan does not name: {', '.join(refused)}."
             f" If that is meant, add to plan.toml: accepts = [{lines}]"
         )
+
+
+def order(closure: Closure) -> frozenset[tuple[Address, Address]]:
+    """Return what must go before what: each item before those that it, or what it carries along, depends on."""
+    pairs = ((_bearer(one, closure), _bearer(other, closure)) for one, other in closure.edges)
+    return frozenset((one, other) for one, other in pairs if one != other)
+
+
+def _bearer(address: Address, closure: Closure) -> Address:
+    while address in closure.carriers:
+        address = closure.carriers[address]
+    return address

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ledger.errors import PlanRefused
 from worker.objects import (
@@ -11,6 +11,7 @@ from worker.objects import (
     column,
     constraint,
     definition,
+    function,
     index,
     inheritance,
     partition,
@@ -18,6 +19,7 @@ from worker.objects import (
     schema,
     sequence,
     table,
+    view,
 )
 from worker.objects import range as range_
 from worker.objects import type as type_
@@ -26,13 +28,15 @@ from worker.objects.quarantine import Quarantine
 from worker.objects.rows import Watched
 from worker.plan.impact import Impact
 from worker.plan.names import relation, resolve
+from worker.plan.order import in_order
 from worker.plan.performed import Performed
 from worker.plan.stages import Foreseen
 from worker.plan.statements import Named
 from worker.target import Session
 
-#: What goes first: whatever hangs on something else. Recovery runs the other way round.
-_ORDER = (
+#: What goes first where nothing depends on anything: whatever hangs on something else. What may be spoken of in the
+#: text of functions comes back early, since recovery runs the other way round.
+_RANKS = (
     "pg_publication_rel",
     "pg_trigger",
     "pg_rewrite",
@@ -52,6 +56,8 @@ _ORDER = (
     "pg_inherits",
     "table",
     "materialized view",
+    "view",
+    "pg_proc",
     "pg_type",
     "pg_namespace",
 )
@@ -62,10 +68,26 @@ _KEEP: dict[str, Callable[[Session, Item, Quarantine], Keeping]] = {
     "partition": partition.keep,
     "inheritance": inheritance.keep,
     "index": index.keep,
+    "view": view.keep,
     "pg_type": type_.keep,
+    "pg_proc": function.keep,
     "pg_constraint": constraint.keep,
     "pg_namespace": schema.keep,
 }
+
+#: What nothing of ours would bring back with a definition.
+_BEYOND = """
+SELECT a.place, 'belongs to an extension, or depends on one' AS reason
+  FROM unnest(%(catalogs)s::regclass[], %(oids)s::oid[]) WITH ORDINALITY AS a (classid, objid, place)
+  JOIN pg_depend AS d USING (classid, objid)
+ WHERE d.deptype IN ('e', 'x')
+UNION ALL
+SELECT a.place, 'has a security label'
+  FROM unnest(%(catalogs)s::regclass[], %(oids)s::oid[]) WITH ORDINALITY AS a (classoid, objoid, place)
+  JOIN pg_seclabel AS l USING (classoid, objoid)
+ ORDER BY 1
+ LIMIT 1
+"""
 
 
 def compile_removal(session: Session, impact: Impact, quarantine: Quarantine) -> tuple[Keeping, ...]:
@@ -75,7 +97,11 @@ def compile_removal(session: Session, impact: Impact, quarantine: Quarantine) ->
         session: In the transaction that computed the impact.
         impact: What the plan reaches.
         quarantine: Names the schemas that will be needed.
+
+    Raises:
+        PlanRefused: Something about an object could not be kept.
     """
+    _refuse_beyond(session, impact.with_action(Action.DEFINED))
     keepings: list[Keeping] = []
     columns: dict[int, list[Item]] = defaultdict(list)
     copied = impact.with_action(Action.COPIED)
@@ -93,7 +119,16 @@ def compile_removal(session: Session, impact: Impact, quarantine: Quarantine) ->
         columns[item.address.objid].append(item)
     for items in columns.values():
         keepings.extend(column.keep(session, items, quarantine))
-    return tuple(sorted(keepings, key=_rank))
+    return in_order(keepings, impact.order, _rank)
+
+
+def _refuse_beyond(session: Session, items: Sequence[Item]) -> None:
+    catalogs = [f"pg_catalog.{item.address.catalog}" for item in items]
+    oids = [item.address.objid for item in items]
+    found = session.row(_BEYOND, {"catalogs": catalogs, "oids": oids})
+    if found is not None:
+        label = items[found["place"] - 1].label()
+        raise PlanRefused(f"{label} {found['reason']}, which would not come back; it is left alone")
 
 
 def compile_performed(session: Session, performed: Performed, foreseen: Foreseen | None = None) -> tuple[Keeping, ...]:
@@ -181,4 +216,4 @@ def _rank(keeping: Keeping) -> tuple[int, int]:
     elif kind == "pg_class":
         kind = "column" if item.address.subid else item.kind
         kind = "identity" if kind == "sequence" and item.action is Action.DEFINED else kind
-    return _ORDER.index(kind), -item.address.objid if kind == "pg_type" else 0
+    return _RANKS.index(kind), -item.address.objid if kind == "pg_type" else 0

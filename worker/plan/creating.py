@@ -11,8 +11,8 @@ from pglast.enums import FunctionParameterMode as Mode
 from pglast.enums import ObjectType
 
 from ledger.errors import PlanRefused
-from worker.plan.performed import KINDS, Alteration, Found, TableLock, type_text
-from worker.plan.statements import Named, QualifiedName, relation_name
+from worker.plan.performed import KINDS, Alteration, Found, TableLock
+from worker.plan.statements import Named, QualifiedName, argument_type, relation_name
 
 
 def _creates(kind: str, name: Callable[[Any], Any]) -> Callable[[Any, int], Found]:
@@ -87,7 +87,9 @@ def _view(stmt: Any, line: int) -> Found:
 def _function(stmt: Any, line: int) -> Found:
     kind = "procedure" if stmt.is_procedure else "function"
     inputs = [p for p in stmt.parameters or () if p.mode not in (Mode.FUNC_PARAM_OUT, Mode.FUNC_PARAM_TABLE)]
-    made = Named(kind, _plain(stmt.funcname), arguments=tuple(type_text(p.argType) for p in inputs), missing_ok=True)
+    made = Named(
+        kind, _plain(stmt.funcname), arguments=tuple(argument_type(p.argType, line) for p in inputs), missing_ok=True
+    )
     if len(made.name) > 2:
         raise PlanRefused("a name with a database in front is refused; write schema.name", line=line)
     replaced = [Alteration("definition", made)] if stmt.replace else []

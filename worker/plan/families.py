@@ -29,13 +29,21 @@ SELECT 'pg_type', t.oid FROM pg_type AS t LEFT JOIN pg_class AS c ON c.oid = t.t
  ORDER BY 1, 2
 """
 
-_HOME = """
+#: The table that an object is, or belongs to.
+_HOMES = {
+    "pg_class": """
 SELECT coalesce((SELECT indrelid FROM pg_index WHERE indexrelid = %(oid)s),
                 (SELECT refobjid FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = %(oid)s
                     AND refclassid = 'pg_class'::regclass AND deptype IN ('a', 'i')
                     AND (SELECT relkind FROM pg_class WHERE oid = %(oid)s) = 'S'),
                 %(oid)s)::bigint
-"""
+""",
+    "pg_constraint": "SELECT nullif(conrelid, 0)::bigint FROM pg_constraint WHERE oid = %(oid)s",
+    "pg_trigger": "SELECT tgrelid::bigint FROM pg_trigger WHERE oid = %(oid)s",
+    "pg_rewrite": "SELECT ev_class::bigint FROM pg_rewrite WHERE oid = %(oid)s",
+    "pg_policy": "SELECT polrelid::bigint FROM pg_policy WHERE oid = %(oid)s",
+    "pg_statistic_ext": "SELECT stxrelid::bigint FROM pg_statistic_ext WHERE oid = %(oid)s",
+}
 
 _TIES = """
 SELECT c.oid::bigint AS child, c.relispartition AS partition,
@@ -60,7 +68,8 @@ def identify(session: Session, address: Address, because: str) -> Item:
         (f"pg_catalog.{address.catalog}", address.objid, address.subid),
     )
     assert told is not None  # noqa: S101 - a set-returning function in FROM
-    home = session.value(_HOME, {"oid": address.objid}) if address.catalog == "pg_class" else None
+    query = _HOMES.get(address.catalog)
+    home: int | None = None if query is None else session.value(query, {"oid": address.objid})
     return Item(address, told["kind"], told["name"], because, Action.MOVED, relation=home)
 
 

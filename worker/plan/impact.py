@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from ledger.canonical import canonical, sha256
 from ledger.errors import PlanRefused
 from worker.objects.keeping import Action, Address, Item
-from worker.plan.closure import Closure, Origin, follow, refuse_unaccepted
+from worker.plan.closure import Closure, Origin, follow, order, refuse_unaccepted, refuse_without_cascade
 from worker.plan.families import cut, gather, identify
 from worker.plan.names import resolve, table_exists
 from worker.plan.shapes import define_ranges, refuse_shapes, refuse_torn
@@ -26,6 +26,8 @@ class Impact:
 
     items: tuple[Item, ...]
     absent: tuple[str, ...] = ()
+    #: Pairs of items: the first depends on the second, so it goes before it and comes back after it.
+    order: frozenset[tuple[Address, Address]] = frozenset()
 
     def with_action(self, *actions: Action) -> tuple[Item, ...]:
         """Return the items of some actions, in order."""
@@ -66,7 +68,7 @@ def compute(
         ImpactNotAccepted: It would reach objects that it does not name.
     """
     roots, absent = _roots(session, removals, foreseen or Foreseen(()))
-    return Impact(_reach(session, roots, accepts, changed), tuple(absent))
+    return _reach(session, roots, absent, accepts, changed)
 
 
 def of_addresses(session: Session, addresses: Iterable[Address], because: str) -> Impact:
@@ -75,15 +77,19 @@ def of_addresses(session: Session, addresses: Iterable[Address], because: str) -
     Raises:
         ImpactNotAccepted: Objects of others depend on them.
     """
-    roots = [_Root(_item(session, address, because), Origin(cascade=True, line=0)) for address in addresses]
-    return Impact(_reach(session, roots, (), frozenset()))
+    roots = [_Root(_item(session, address, because), Origin(cascade=True, line=0, place=0)) for address in addresses]
+    return _reach(session, roots, (), (), frozenset())
 
 
 def _reach(
-    session: Session, roots: list[_Root], accepts: Sequence[str], changed: frozenset[Address]
-) -> tuple[Item, ...]:
+    session: Session,
+    roots: Sequence[_Root],
+    absent: Sequence[str],
+    accepts: Sequence[str],
+    changed: frozenset[Address],
+) -> Impact:
     if not roots:
-        return ()
+        return Impact((), tuple(absent))
     closure = Closure(
         frozenset(),
         {root.item.address: root.item for root in roots},
@@ -99,9 +105,10 @@ def _reach(
     refuse_shapes(session, (item for item in found if item.action in {Action.MOVED, Action.COPIED}))
     define_ranges(session, closure)
     refuse_torn(session, closure)
+    refuse_without_cascade(closure, named)
     refuse_unaccepted(closure, accepts)
     cut(session, closure)
-    return _sized(session, closure)
+    return Impact(_sized(session, closure), tuple(absent), order(closure))
 
 
 # -- what the plan names ------------------------------------------------------
@@ -111,14 +118,14 @@ def _roots(session: Session, removals: Sequence[Removal], foreseen: Foreseen) ->
     roots: list[_Root] = []
     absent: list[str] = []
     missing: list[PlanRefused] = []
-    for statement in removals:
+    for place, statement in enumerate(removals):
         for written in statement.named:
             named = foreseen.led_back(written)
             if named is None:
                 continue
             address = resolve(session, named)
             if address is not None:
-                roots.append(_root(session, named, address, statement.line))
+                roots.append(_root(session, named, address, Origin(named.cascade, statement.line, place)))
                 continue
             absent.append(str(written))
             may_be = named.missing_ok
@@ -132,15 +139,16 @@ def _roots(session: Session, removals: Sequence[Removal], foreseen: Foreseen) ->
     return roots, absent
 
 
-def _root(session: Session, named: Named, address: Address, line: int) -> _Root:
-    item = _item(session, address, f"line {line} names it")
+def _root(session: Session, named: Named, address: Address, origin: Origin) -> _Root:
+    item = _item(session, address, f"line {origin.line} names it")
     if item.kind not in _FITTING[named.kind]:
-        raise PlanRefused(f"{item.name} is a {item.kind}", line=line)
+        raise PlanRefused(f"{item.name} is a {item.kind}", line=origin.line)
     if named.kind == "domain" and not _is_domain(session, address):
-        raise PlanRefused(f"{item.name} is a type, but no domain; write DROP TYPE", line=line)
-    return _Root(item, Origin(named.cascade, line))
+        raise PlanRefused(f"{item.name} is a type, but no domain; write DROP TYPE", line=origin.line)
+    return _Root(item, origin)
 
 
+#: What the catalog must call an object that a plan names as a view, an index, ...
 _FITTING = {
     "table": {"table"},
     "materialized view": {"materialized view"},
@@ -150,6 +158,16 @@ _FITTING = {
     "domain": {"type"},
     "schema": {"schema"},
     "column": {"table column"},
+    "view": {"view"},
+    "function": {"function"},
+    "procedure": {"procedure"},
+    "aggregate": {"aggregate"},
+    "routine": {"function", "procedure", "aggregate"},
+    "constraint": {"table constraint"},
+    "trigger": {"trigger"},
+    "rule": {"rule"},
+    "policy": {"policy"},
+    "statistics": {"statistics object"},
 }
 
 
@@ -157,11 +175,15 @@ def _is_domain(session: Session, address: Address) -> bool:
     return bool(session.value("SELECT typtype = 'd' FROM pg_type WHERE oid = %s", (address.objid,)))
 
 
+#: What goes into quarantine whole, beside types.
+_MOVING = frozenset({"table", "materialized view", "sequence"})
+
+
 def _item(session: Session, address: Address, because: str) -> Item:
     item = identify(session, address, because)
-    if item.kind in {"index", "schema"}:
-        return replace(item, action=Action.DEFINED)
-    return replace(item, action=Action.COPIED) if address.subid else item
+    if address.subid:
+        return replace(item, action=Action.COPIED)
+    return item if address.catalog == "pg_type" or item.kind in _MOVING else replace(item, action=Action.DEFINED)
 
 
 def _leave_out_parts_of_moved(closure: Closure) -> None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from pglast import ast
 from pglast.enums import ObjectType
-from pglast.stream import RawStream
 
-from ledger.errors import PlanRefused
 from worker.plan.statements import Named, QualifiedName
 
 
@@ -87,29 +84,3 @@ class Found:
     writes: list[QualifiedName] = field(default_factory=list)
     opaque: bool = False
     truncates: bool = False
-
-
-def object_name(kind: str, entry: object, line: int) -> Named:
-    """Return what a node that names an object names."""
-    arguments = None
-    parts: Any = entry
-    if isinstance(entry, ast.ObjectWithArgs):
-        parts = entry.objname
-        if not entry.args_unspecified:
-            arguments = tuple(type_text(argument) for argument in entry.objargs or ())
-    elif isinstance(entry, ast.TypeName):
-        parts = entry.names
-    elif isinstance(entry, ast.String):
-        parts = (entry,)
-    elif isinstance(entry, str):
-        return Named(kind, (entry,))
-    name = tuple(part.sval for part in parts)
-    if len(name) > 2:
-        raise PlanRefused("a name with a database in front is refused; write schema.name", line=line)
-    return Named(kind, name, arguments=arguments)
-
-
-def type_text(node: Any) -> str:
-    """Return a type as SQL."""
-    text: str = RawStream()(node)
-    return text

@@ -10,7 +10,12 @@ from worker.objects.keeping import Action, Address, Item
 from worker.plan.closure import OWN_SCHEMA_PREFIX, Closure
 from worker.target import Session
 
-_OWN_RELATIONS = ("public.migration_rollbacks", "public.rollback_status_monitor")
+#: What sql/target puts beside the application's objects.
+_OWN = (
+    "public.migration_rollbacks",
+    "public.rollback_status_monitor",
+    "public.migration_rollbacks_record_writer()",
+)
 
 _TYPE_SHAPES = """
 SELECT CASE WHEN t.typtype NOT IN ('e', 'c', 'd', 'r') THEN 'is no enum, composite, range or domain type'
@@ -22,6 +27,7 @@ SELECT CASE WHEN t.typtype NOT IN ('e', 'c', 'd', 'r') THEN 'is no enum, composi
 _SHAPES = """
 SELECT CASE
     WHEN c.relpersistence = 't' THEN 'is temporary'
+    WHEN c.relkind = 'v' AND %(of_view)s THEN NULL
     WHEN c.relkind = 'S' AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid
          AND refclassid = 'pg_class'::regclass AND deptype = 'i') OR c.relkind = 'm' AND %(whole)s THEN NULL
     WHEN c.relkind = 'S' THEN 'belongs to an identity column; a plan can only drop it with its column'
@@ -30,7 +36,7 @@ SELECT CASE
         THEN 'is of a table with parents, children or partitions, which is not covered yet'
     WHEN c.reloftype <> 0 THEN 'is a typed table, which is not covered yet'
     WHEN EXISTS (SELECT FROM pg_constraint WHERE conindid = %(object)s AND contype IN ('p', 'u', 'x'))
-        THEN 'belongs to a constraint; a plan can only drop it with its table or column'
+        THEN 'belongs to a constraint; a plan can only drop it with its constraint, column or table'
 END
   FROM pg_class AS c
  WHERE c.oid = %(relation)s
@@ -64,22 +70,42 @@ def refuse_shapes(session: Session, items: Iterable[Item]) -> None:
                 "catalog": catalog,
                 "object": item.relation or item.address.objid,
                 "own": OWN_SCHEMA_PREFIX,
-                "relations": list(_OWN_RELATIONS),
+                "relations": list(_OWN),
             },
         )
         if reason is not None:
             raise PlanRefused(f"{item.label()} {reason}; it is left alone")
 
 
+#: NOT NULL is a constraint with a name since 18; the server does not let go of it where something else implies it.
+_NEEDED = """
+SELECT CASE
+    WHEN a.attidentity <> '' THEN 'is what an identity column needs'
+    WHEN EXISTS (SELECT FROM pg_constraint AS key WHERE key.conrelid = con.conrelid AND key.contype = 'p'
+                    AND a.attnum = ANY (key.conkey)) THEN 'is what the primary key needs'
+END
+  FROM pg_constraint AS con
+  JOIN pg_attribute AS a ON a.attrelid = con.conrelid AND a.attnum = con.conkey[1]
+ WHERE con.oid = %s AND con.contype = 'n'
+"""
+
+#: What a view may have, as a table may.
+_OF_VIEWS = frozenset({"view", "trigger", "rule"})
+
+
 def _shape(session: Session, item: Item) -> str | None:
-    oid = item.address.objid
+    """Say why an object is of no shape that can be kept."""
+    oid, reason = item.address.objid, None
     if item.address.catalog == "pg_type":
-        told: str | None = session.value(_TYPE_SHAPES, (oid,))
-        return told
-    whole = item.kind != "index" and not item.address.subid
-    relation = item.relation if not whole else oid
-    told = session.value(_SHAPES, {"relation": relation, "object": oid, "whole": whole})
-    return told if item.address.catalog == "pg_class" else None
+        reason = session.value(_TYPE_SHAPES, (oid,))
+    elif item.address.catalog == "pg_constraint":
+        reason = session.value(_NEEDED, (oid,))
+    whole = item.address.catalog == "pg_class" and item.kind != "index" and not item.address.subid
+    relation = oid if whole else item.relation
+    told: str | None = reason or session.value(
+        _SHAPES, {"relation": relation, "object": oid, "whole": whole, "of_view": item.kind in _OF_VIEWS}
+    )
+    return told
 
 
 _TORN = """

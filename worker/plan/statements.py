@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any, Final, TypeAlias
 
 from pglast import ast
-from pglast.enums import AlterTableType, DropBehavior, ObjectType
+from pglast.enums import AlterTableType, DropBehavior, FunctionParameterMode, ObjectType
 
 from ledger.errors import PlanRefused
 
 #: A name as the plan writes it: one part, or schema and name.
 QualifiedName: TypeAlias = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ArgumentType:
+    """The type of a function's argument, as the plan writes it."""
+
+    name: QualifiedName
+    array: bool = False
+
+    def __str__(self) -> str:
+        """Return it as messages say it."""
+        return ".".join(self.name) + ("[]" if self.array else "")
 
 
 @dataclass(frozen=True)
@@ -25,8 +37,10 @@ class Named:
     name: QualifiedName
     #: Its own name, for a part of a table: column, constraint, trigger, rule, policy.
     part: str | None = None
-    #: Types of the arguments of a function, as SQL; None if the plan does not say.
-    arguments: tuple[str, ...] | None = None
+    #: Types of a function's arguments, those that are only given out left away; None if the plan does not say.
+    arguments: tuple[ArgumentType, ...] | None = None
+    #: The same with all that the plan writes without saying which way they go: a procedure may be named so.
+    all_arguments: tuple[ArgumentType, ...] | None = None
     #: Whether it may be missing.
     missing_ok: bool = False
     #: Whether the table may be missing, for a part of one.
@@ -36,12 +50,12 @@ class Named:
     def __str__(self) -> str:
         """Return it as messages say it."""
         said = f"{self.kind} {'.'.join((*self.name, *((self.part,) if self.part else ())))}"
-        return said if self.arguments is None else f"{said}({', '.join(self.arguments)})"
+        return said if self.arguments is None else f"{said}({', '.join(map(str, self.arguments))})"
 
 
 @dataclass(frozen=True)
 class Removal:
-    """DROP, or ALTER TABLE with nothing but DROP COLUMN: compiled, never sent as it is written."""
+    """DROP, or ALTER TABLE with nothing but DROP COLUMN and DROP CONSTRAINT: compiled, never sent as it is written."""
 
     named: tuple[Named, ...]
     line: int
@@ -66,7 +80,22 @@ _DROPPED: Final = {
     ObjectType.OBJECT_MATVIEW: "materialized view",
     ObjectType.OBJECT_SEQUENCE: "sequence",
     ObjectType.OBJECT_SCHEMA: "schema",
+    ObjectType.OBJECT_VIEW: "view",
+    ObjectType.OBJECT_STATISTIC_EXT: "statistics",
+    ObjectType.OBJECT_FUNCTION: "function",
+    ObjectType.OBJECT_PROCEDURE: "procedure",
+    ObjectType.OBJECT_ROUTINE: "routine",
+    ObjectType.OBJECT_AGGREGATE: "aggregate",
+    ObjectType.OBJECT_TRIGGER: "trigger",
+    ObjectType.OBJECT_RULE: "rule",
+    ObjectType.OBJECT_POLICY: "policy",
 }
+
+#: Which of these are parts of a table: the last name is theirs, what stands before it the table's.
+_PARTS: Final = frozenset({"trigger", "rule", "policy"})
+
+#: What ALTER TABLE may drop.
+_ALTERED: Final = {AlterTableType.AT_DropColumn: "column", AlterTableType.AT_DropConstraint: "constraint"}
 
 #: What the refusal of a well-known statement adds.
 _ADVICE: Final = {
@@ -109,24 +138,56 @@ def _drop(drop: Any, line: int, text: str) -> Removal:
     if drop.concurrent:
         raise PlanRefused("DROP INDEX CONCURRENTLY cannot be taken back; write DROP INDEX", line=line)
     kind, cascade = _DROPPED[drop.removeType], drop.behavior == DropBehavior.DROP_CASCADE
-    names = [_dropped_name(entry, line) for entry in drop.objects]
+    named = (object_named(kind, entry, line) for entry in drop.objects)
+    may_be = bool(drop.missing_ok)
+    # With IF EXISTS the server forgives a missing table to what is part of one, too.
+    table_may_be = kind in _PARTS and may_be
     return Removal(
-        tuple(Named(kind, name, missing_ok=bool(drop.missing_ok), cascade=cascade) for name in names), line, text
+        tuple(replace(one, cascade=cascade, missing_ok=may_be, table_missing_ok=table_may_be) for one in named),
+        line,
+        text,
     )
 
 
-def _dropped_name(entry: object, line: int) -> QualifiedName:
-    if isinstance(entry, ast.String):
-        return (str(entry.sval),)
-    parts = entry.names if isinstance(entry, ast.TypeName) else entry
-    if isinstance(entry, ast.TypeName) and (entry.arrayBounds or entry.setof or entry.pct_type):
-        raise PlanRefused("DROP TYPE takes the name of a type, not of an array of it", line=line)
-    assert isinstance(parts, tuple)  # noqa: S101 - the grammar gives a list of names
-    return _qualified(tuple(part.sval for part in parts), line)
+def object_named(kind: str, entry: object, line: int) -> Named:
+    """Return what a node that names an object names."""
+    if isinstance(entry, ast.ObjectWithArgs):
+        return _routine(kind, entry, line)
+    if isinstance(entry, ast.TypeName):
+        if entry.arrayBounds or entry.setof or entry.pct_type:
+            raise PlanRefused("DROP TYPE takes the name of a type, not of an array of it", line=line)
+        entry = entry.names
+    if isinstance(entry, ast.String | str):
+        return Named(kind, (entry if isinstance(entry, str) else str(entry.sval),))
+    assert isinstance(entry, tuple)  # noqa: S101 - the grammar gives a list of names
+    name = tuple(part.sval for part in entry)
+    if kind in _PARTS:
+        return Named(kind, _qualified(name[:-1], line), part=name[-1])
+    return Named(kind, _qualified(name, line))
+
+
+def _routine(kind: str, entry: Any, line: int) -> Named:
+    name = _qualified(tuple(part.sval for part in entry.objname), line)
+    if entry.args_unspecified:
+        return Named(kind, name)
+    arguments = tuple(argument_type(argument, line) for argument in entry.objargs or ())
+    parameters = entry.objfuncargs or ()
+    if any(parameter.mode != FunctionParameterMode.FUNC_PARAM_DEFAULT for parameter in parameters):
+        return Named(kind, name, arguments=arguments)
+    every = tuple(argument_type(parameter.argType, line) for parameter in parameters)
+    return Named(kind, name, arguments=arguments, all_arguments=every)
+
+
+def argument_type(argument: Any, line: int) -> ArgumentType:
+    """Return the type of a function's argument."""
+    if argument.pct_type or argument.setof:
+        raise PlanRefused("write the types of a function's arguments as they are, without %TYPE or SETOF", line=line)
+    name = _qualified(tuple(part.sval for part in argument.names), line)
+    return ArgumentType(name, array=bool(argument.arrayBounds))
 
 
 def _alter_table(alter: Any, line: int, text: str) -> Removal | None:
-    removing = [command.subtype == AlterTableType.AT_DropColumn for command in alter.cmds]
+    removing = [command.subtype in _ALTERED for command in alter.cmds]
     if not all(removing):
         if any(removing):
             raise PlanRefused("write what is dropped and what is altered as two statements", line=line)
@@ -134,7 +195,7 @@ def _alter_table(alter: Any, line: int, text: str) -> Removal | None:
     table = relation_name(alter.relation, line)
     named = tuple(
         Named(
-            "column",
+            _ALTERED[command.subtype],
             table,
             part=command.name,
             missing_ok=bool(command.missing_ok),

@@ -15,6 +15,8 @@ from tests.harness import Engine, completed, ended
 from worker.plan.parse import MAX_SCRIPT_BYTES
 
 _ORDERS = "CREATE TABLE orders (id int PRIMARY KEY, c int, d int); INSERT INTO orders VALUES (1, 1, 1);"
+_NOTE = "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+_TWICE = "CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';"
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,185 @@ REFUSALS = [
         "DROP TYPE pair CASCADE;",
         "impact_not_accepted",
         "public.t",
+    ),
+    Refusal(
+        "view, no CASCADE",
+        f"{_ORDERS} CREATE VIEW v AS SELECT id FROM orders",
+        "DROP TABLE orders;",
+        "plan_refused",
+        "line 1: view public.v depends on table public.orders; say CASCADE",
+    ),
+    Refusal(
+        "view on a view, CASCADE only later",
+        f"{_ORDERS} CREATE VIEW v AS SELECT id FROM orders; CREATE VIEW w AS SELECT v.id FROM v, orders",
+        "DROP VIEW v;\nDROP TABLE orders CASCADE;",
+        "plan_refused",
+        "line 1: view public.w depends on view public.v",
+    ),
+    Refusal(
+        "views, not accepted",
+        f"{_ORDERS} CREATE VIEW v AS SELECT c FROM orders; CREATE VIEW w AS SELECT c FROM v",
+        "ALTER TABLE orders DROP c CASCADE;",
+        "impact_not_accepted",
+        'accepts = ["view public.v", "view public.w"]',
+    ),
+    Refusal(
+        "trigger of a function, no CASCADE",
+        f"{_ORDERS} {_NOTE} CREATE TRIGGER t BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION note()",
+        "DROP FUNCTION note;",
+        "plan_refused",
+        "trigger t on public.orders depends on function public.note()",
+    ),
+    Refusal(
+        "policy on a view, no CASCADE",
+        f"{_ORDERS} CREATE VIEW v AS SELECT 1 AS a; CREATE POLICY p ON orders USING (id IN (SELECT a FROM v))",
+        "DROP VIEW v;",
+        "plan_refused",
+        "policy p on public.orders",
+    ),
+    Refusal(
+        "foreign key on a constraint, no CASCADE",
+        f"{_ORDERS} CREATE TABLE lines (o int REFERENCES orders)",
+        "ALTER TABLE orders DROP CONSTRAINT orders_pkey;",
+        "plan_refused",
+        "lines_o_fkey",
+    ),
+    Refusal(
+        "column of a view's row type",
+        "CREATE VIEW v AS SELECT 1 AS a; CREATE TABLE t (id int PRIMARY KEY, v v)",
+        "DROP VIEW v CASCADE;",
+        "impact_not_accepted",
+        "table column public.t.v depends on type public.v, and objects of this kind cannot be kept",
+    ),
+    Refusal(
+        "generated column of a table that goes, over a function that goes",
+        f"{_TWICE} CREATE TABLE t (id int PRIMARY KEY, d int GENERATED ALWAYS AS (twice(id)) STORED)",
+        "DROP TABLE t; DROP FUNCTION twice;",
+        "impact_not_accepted",
+        "table column public.t.d depends on function public.twice(integer)",
+    ),
+    Refusal(
+        "domain over a function",
+        f"{_TWICE} CREATE DOMAIN small AS int CHECK (twice(VALUE) < 9)",
+        "DROP FUNCTION twice CASCADE;",
+        "impact_not_accepted",
+        "cannot be kept yet",
+    ),
+    Refusal(
+        "functions in a circle",
+        "CREATE FUNCTION a() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE FUNCTION b() RETURNS int RETURN a();"
+        "CREATE OR REPLACE FUNCTION a() RETURNS int RETURN b()",
+        "DROP FUNCTION a, b;",
+        "plan_refused",
+        "in a circle, so none can be made again first: function public.a(), function public.b()",
+    ),
+    Refusal(
+        "column of a table that goes, of the row type of a view that goes",
+        "CREATE VIEW v AS SELECT 1 AS a; CREATE TABLE t (id int, v v[])",
+        "DROP TABLE t; DROP VIEW v;",
+        "impact_not_accepted",
+        "table column public.t.v depends on type public.v[]",
+    ),
+    # -- what a name may mean
+    Refusal(
+        "any of several functions",
+        f"{_TWICE} CREATE FUNCTION twice(text) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "DROP FUNCTION twice;",
+        "plan_refused",
+        "function twice may be any of public.twice(integer), public.twice(text); write the types",
+    ),
+    Refusal(
+        "other arguments", _TWICE, "DROP FUNCTION twice(bigint);", "nothing_to_roll_back", "twice(pg_catalog.int8)"
+    ),
+    Refusal("arguments of no type", _TWICE, "DROP FUNCTION twice(nothing);", "nothing_to_roll_back", "twice(nothing)"),
+    Refusal("a function as a procedure", _TWICE, "DROP PROCEDURE twice(int);", "plan_refused", "is a function"),
+    Refusal("a function as an aggregate", _TWICE, "DROP AGGREGATE twice(int);", "plan_refused", "is a function"),
+    Refusal("a procedure by the name of a function", _TWICE, "DROP PROCEDURE twice;", "nothing_to_roll_back", "twice"),
+    Refusal("a table as a view", _ORDERS, "DROP VIEW orders;", "plan_refused", "public.orders is a table"),
+    Refusal(
+        "a materialized view as a view",
+        "CREATE MATERIALIZED VIEW m AS SELECT 1",
+        "DROP VIEW m;",
+        "plan_refused",
+        "public.m is a materialized view",
+    ),
+    Refusal(
+        "a view's query", "CREATE VIEW v AS SELECT 1", 'DROP RULE "_RETURN" ON v;', "nothing_to_roll_back", "rule v"
+    ),
+    Refusal("no such trigger", _ORDERS, "DROP TRIGGER t ON orders;", "nothing_to_roll_back", "trigger orders.t"),
+    Refusal(
+        "NOT NULL of a key",
+        _ORDERS,
+        "ALTER TABLE orders DROP CONSTRAINT orders_id_not_null;",
+        "plan_refused",
+        "is what the primary key needs",
+        since=18,
+    ),
+    # -- what could not be made again
+    Refusal(
+        "a function that only a superuser can make: LEAKPROOF",
+        _TWICE,
+        "DROP FUNCTION twice;",
+        "plan_refused",
+        "is LEAKPROOF; only a superuser",
+        admin="ALTER FUNCTION twice(int) LEAKPROOF",
+    ),
+    Refusal(
+        "a function that only a superuser can make: written in C",
+        "",
+        "DROP FUNCTION quick;",
+        "plan_refused",
+        "is written in internal",
+        admin="CREATE FUNCTION quick(int, int) RETURNS int LANGUAGE internal AS 'int4pl';"
+        "ALTER FUNCTION quick OWNER TO goodbuy_app",
+    ),
+    Refusal(
+        "a function that only a superuser can make: a setting",
+        _TWICE,
+        "DROP FUNCTION twice;",
+        "plan_refused",
+        "sets log_statement",
+        admin="ALTER FUNCTION twice(int) SET log_statement = 'all'",
+    ),
+    Refusal(
+        "a function that only a superuser can make: a setting of nobody's",
+        _TWICE,
+        "DROP FUNCTION twice;",
+        "plan_refused",
+        "sets my.own",
+        admin="ALTER FUNCTION twice(int) SET my.own = 'x'",
+    ),
+    Refusal(
+        "an aggregate that only a superuser can make",
+        "",
+        "DROP AGGREGATE avg8(bigint);",
+        "plan_refused",
+        "in memory of the server's own",
+        admin="CREATE AGGREGATE avg8(bigint) (SFUNC = int8_avg_accum, STYPE = internal, FINALFUNC = numeric_poly_avg);"
+        "ALTER AGGREGATE avg8(bigint) OWNER TO goodbuy_app",
+    ),
+    Refusal(
+        "granted by somebody else",
+        "CREATE VIEW v AS SELECT 1; GRANT SELECT ON v TO stepback_app WITH GRANT OPTION",
+        "DROP VIEW v;",
+        "plan_refused",
+        'stepback_app, who does not own TABLE "public"."v", granted SELECT on it to PUBLIC',
+        admin="SET ROLE stepback_app; GRANT SELECT ON v TO PUBLIC",
+    ),
+    Refusal(
+        "a row type that was granted",
+        "CREATE VIEW v AS SELECT 1; GRANT USAGE ON TYPE v TO stepback_app",
+        "DROP VIEW v;",
+        "plan_refused",
+        "row type of view public.v",
+    ),
+    Refusal(
+        "a function that depends on an extension",
+        _TWICE,
+        "DROP FUNCTION twice;",
+        "plan_refused",
+        "depends on one",
+        admin="ALTER FUNCTION twice DEPENDS ON EXTENSION plpgsql",
     ),
     # -- kinds that are not covered
     Refusal("a view as a table", "CREATE VIEW v AS SELECT 1", "DROP TABLE v;", "plan_refused", "public.v is a view"),
@@ -437,6 +618,18 @@ REFUSALS = [
         "plan_refused",
         "Stepback",
     ),
+    Refusal(
+        "the registry's trigger", "", "DROP FUNCTION migration_rollbacks_record_writer;", "plan_refused", "Stepback"
+    ),
+    Refusal("the monitor as a view", "", "DROP VIEW rollback_status_monitor;", "plan_refused", "to Stepback"),
+    Refusal("a function of the server", "", "DROP FUNCTION pg_catalog.now();", "plan_refused", "to the server"),
+    Refusal(
+        "a constraint of the registry",
+        "",
+        "ALTER TABLE migration_rollbacks DROP CONSTRAINT migration_rollbacks_pkey;",
+        "plan_refused",
+        "to Stepback",
+    ),
     Refusal("a catalog", "", "DROP TABLE pg_catalog.pg_class;", "plan_refused", "to the server"),
     Refusal(
         "a column of a catalog", "", "ALTER TABLE pg_catalog.pg_class DROP relname;", "plan_refused", "to the server"
@@ -461,6 +654,31 @@ REFUSALS = [
         "not_possible",
         "type public.theirs",
         admin="CREATE TYPE theirs AS ENUM ('a')",
+    ),
+    Refusal(
+        "somebody else's view",
+        "",
+        "DROP VIEW theirs;",
+        "not_possible",
+        "view public.theirs belongs to postgres",
+        admin="CREATE VIEW theirs AS SELECT 1",
+    ),
+    Refusal(
+        "somebody else's function",
+        "",
+        "DROP FUNCTION theirs;",
+        "not_possible",
+        "routine public.theirs()",
+        admin="CREATE FUNCTION theirs() RETURNS int RETURN 1",
+    ),
+    Refusal(
+        "an owner who may make nothing there any more",
+        "CREATE SCHEMA a; CREATE FUNCTION a.f() RETURNS int RETURN 1",
+        "DROP FUNCTION a.f;",
+        "not_possible",
+        "GRANT CREATE ON SCHEMA a TO goodbuy_app first",
+        admin="ALTER SCHEMA a OWNER TO postgres; GRANT USAGE ON SCHEMA a TO PUBLIC;"
+        "REVOKE CREATE ON SCHEMA a FROM goodbuy_app",
     ),
     Refusal(
         "foreign key on somebody else's table",
@@ -702,11 +920,21 @@ def test_bare_row_of_the_owner_is_a_plan(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    "plan", ["DROP TABLE orders;", "DROP INDEX by_c;", "ALTER TABLE orders DROP c;", "DROP TYPE mood;"]
+    "plan",
+    [
+        "DROP TABLE orders;",
+        "DROP INDEX by_c;",
+        "ALTER TABLE orders DROP c;",
+        "DROP TYPE mood;",
+        "DROP VIEW v;",
+        "DROP FUNCTION twice;",
+        "ALTER TABLE orders DROP CONSTRAINT orders_pkey;",
+    ],
 )
 def test_bare_row_of_a_role_without_rights(engine: Engine, plan: str) -> None:
     """Who may write a row may not thereby have dropped what is another's."""
     engine.owner(f"{_ORDERS} CREATE INDEX by_c ON orders (c); CREATE TYPE mood AS ENUM ('a')")
+    engine.owner(f"CREATE VIEW v AS SELECT 1; {_TWICE}")
     engine.admin(_LET_IN)
     engine.row(plan, role="stepback_app")
     before = engine.fingerprint()

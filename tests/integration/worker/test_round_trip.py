@@ -10,16 +10,19 @@ from tests.harness import Engine, KeptRow, Picture, completed, in_order, rows_of
 from tests.integration.worker.cases.alterations import ALTERATIONS
 from tests.integration.worker.cases.case import BYSTANDERS, Case
 from tests.integration.worker.cases.columns import COLUMNS
+from tests.integration.worker.cases.definitions import DEFINITIONS
 from tests.integration.worker.cases.domains import DOMAINS
+from tests.integration.worker.cases.functions import FUNCTIONS
 from tests.integration.worker.cases.indexes import INDEXES
-from tests.integration.worker.cases.rows import ROWS
 from tests.integration.worker.cases.inheritance import INHERITANCE
 from tests.integration.worker.cases.matviews import MATVIEWS
 from tests.integration.worker.cases.partitions import PARTITIONS
+from tests.integration.worker.cases.rows import ROWS
 from tests.integration.worker.cases.schemas import SCHEMAS
 from tests.integration.worker.cases.sequences import SEQUENCES
 from tests.integration.worker.cases.tables import TABLES
 from tests.integration.worker.cases.types import TYPES
+from tests.integration.worker.cases.views import VIEWS
 
 KINDS = {
     "table": TABLES,
@@ -34,6 +37,9 @@ KINDS = {
     "domain": DOMAINS,
     "matview": MATVIEWS,
     "schema": SCHEMAS,
+    "view": VIEWS,
+    "function": FUNCTIONS,
+    "definition": DEFINITIONS,
 }
 
 CASES = [pytest.param(case, id=f"{kind}: {case.name}") for kind, cases in KINDS.items() for case in cases]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ledger.errors import PlanRefused
 from worker.plan.parse import MAX_SCRIPT_BYTES, parse
-from worker.plan.statements import Analyze, Named, Removal
+from worker.plan.statements import Analyze, ArgumentType, Named, Removal
 
 
 def test_drop_table_with_everything() -> None:
@@ -50,12 +50,83 @@ def test_drop_of_other_kinds(words: str, kind: str) -> None:
     assert drop.named == tuple(Named(kind, name, missing_ok=True, cascade=True) for name in (("a", "b"), ("C d",)))
 
 
+def test_drop_constraints_beside_columns() -> None:
+    """One ALTER TABLE may drop both, each with its own IF EXISTS and CASCADE."""
+    (alter,) = parse('ALTER TABLE a.t DROP CONSTRAINT IF EXISTS "C d" CASCADE, DROP COLUMN b').statements
+
+    assert isinstance(alter, Removal)
+    assert alter.named == (
+        Named("constraint", ("a", "t"), part="C d", missing_ok=True, cascade=True),
+        Named("column", ("a", "t"), part="b"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [("VIEW", "view"), ("STATISTICS", "statistics"), ("FUNCTION", "function"), ("ROUTINE", "routine")],
+)
+def test_drop_of_what_has_a_name_of_its_own(statement: str, kind: str) -> None:
+    """Views, statistics and routines without arguments are named like tables."""
+    (drop,) = parse(f'DROP {statement} IF EXISTS a.b, "C d" CASCADE').statements
+
+    assert isinstance(drop, Removal)
+    assert drop.named == tuple(Named(kind, name, missing_ok=True, cascade=True) for name in (("a", "b"), ("C d",)))
+
+
 def test_drop_schema() -> None:
     """A schema's name has one part."""
     (drop,) = parse('DROP SCHEMA a, "B c"').statements
 
     assert isinstance(drop, Removal)
     assert drop.named == (Named("schema", ("a",)), Named("schema", ("B c",)))
+
+
+@pytest.mark.parametrize("kind", ["trigger", "rule", "policy"])
+def test_drop_of_what_is_part_of_a_table(kind: str) -> None:
+    """With IF EXISTS the table may be missing, too."""
+    (careful,) = parse(f'DROP {kind} IF EXISTS "P q" ON a.t CASCADE').statements
+    (plain,) = parse(f"DROP {kind} p ON t").statements
+
+    assert isinstance(careful, Removal)
+    assert isinstance(plain, Removal)
+    may_be = Named(kind, ("a", "t"), part="P q", missing_ok=True, table_missing_ok=True, cascade=True)
+    assert careful.named == (may_be,)
+    assert plain.named == (Named(kind, ("t",), part="p"),)
+
+
+def test_drop_of_functions_with_arguments() -> None:
+    """Types are read as the server reads them: aliases, arrays, schemas; names of arguments do not count."""
+    (drop,) = parse("DROP FUNCTION a.f(n int, s.mood[], varchar(3)), g(), h").statements
+
+    assert isinstance(drop, Removal)
+    integer, moods = ArgumentType(("pg_catalog", "int4")), ArgumentType(("s", "mood"), array=True)
+    types = (integer, moods, ArgumentType(("pg_catalog", "varchar")))
+    assert drop.named == (
+        Named("function", ("a", "f"), arguments=types, all_arguments=types),
+        Named("function", ("g",), arguments=(), all_arguments=()),
+        Named("function", ("h",)),
+    )
+    assert str(drop.named[0]) == "function a.f(pg_catalog.int4, s.mood[], pg_catalog.varchar)"
+
+
+def test_drop_of_a_procedure_that_gives_something_out() -> None:
+    """What is marked OUT tells nothing apart; what is not marked may be either."""
+    (drop,) = parse("DROP PROCEDURE p(IN int, OUT text), p(int, text)").statements
+
+    assert isinstance(drop, Removal)
+    integer, text = ArgumentType(("pg_catalog", "int4")), ArgumentType(("text",))
+    assert drop.named == (
+        Named("procedure", ("p",), arguments=(integer,)),
+        Named("procedure", ("p",), arguments=(integer, text), all_arguments=(integer, text)),
+    )
+
+
+def test_drop_of_aggregates() -> None:
+    """A star is no argument, and ordered ones follow the direct ones."""
+    (drop,) = parse("DROP AGGREGATE a(*), b(int ORDER BY text)").statements
+
+    assert isinstance(drop, Removal)
+    assert [str(named) for named in drop.named] == ["aggregate a()", "aggregate b(pg_catalog.int4, text)"]
 
 
 @pytest.mark.parametrize("begin", ["BEGIN", "BEGIN TRANSACTION", "START TRANSACTION", "begin work"])
@@ -98,15 +169,20 @@ def test_analyze_is_understood_beside_a_drop() -> None:
         "DO $$BEGIN END$$",
         "SELECT pg_terminate_backend(1)",
         "CREATE TABLE x ()",
-        "DROP VIEW v",
         "DROP SCHEMA d.s",
         "DROP SEQUENCE d.s.q",
         "DROP DOMAIN d.s.t",
         "DROP MATERIALIZED VIEW d.s.v",
-        "ALTER SEQUENCE s RESTART",
         "REFRESH MATERIALIZED VIEW v",
         "ALTER TABLE t DETACH PARTITION p",
-        "DROP FUNCTION f",
+        "DROP FUNCTION f(t.a%TYPE)",
+        "DROP FUNCTION d.s.f",
+        "DROP FUNCTION f(d.s.t)",
+        "DROP VIEW d.s.v",
+        "DROP TRIGGER x ON d.s.t",
+        "DROP OPERATOR +(int, int)",
+        "DROP CAST (int AS text)",
+        "DROP EVENT TRIGGER e",
         "DROP EXTENSION plpgsql",
         "DROP ROLE r",
         "DROP DATABASE d",
@@ -117,6 +193,8 @@ def test_analyze_is_understood_beside_a_drop() -> None:
         "DROP TYPE d.s.t",
         "ALTER TABLE t RENAME TO u",
         "ALTER TABLE t DROP COLUMN a, ADD COLUMN b int",
+        "ALTER TABLE t DROP CONSTRAINT a, ALTER COLUMN b DROP NOT NULL",
+        "ALTER TABLE t ALTER COLUMN b DROP DEFAULT",
         "ALTER TABLE t DISABLE ROW LEVEL SECURITY",
         "ALTER VIEW v OWNER TO x",
         "ALTER FOREIGN TABLE t DROP COLUMN a",
