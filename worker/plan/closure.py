@@ -101,7 +101,8 @@ SELECT d.classid::regclass::text AS catalog, d.objid::bigint, d.objsubid AS subi
   LEFT JOIN pg_class AS home
     ON home.oid = coalesce(i.indrelid, own.refobjid, c.oid, con.conrelid, t.tgrelid, w.ev_class, p.polrelid, s.stxrelid,
                            pr.prrelid, a.adrelid)
- ORDER BY d.classid <> 'pg_type'::regclass, d.classid DESC, d.objid, d.objsubid, d.deptype, d.by_classid, d.by_objid, d.by_subid
+ ORDER BY d.classid <> 'pg_type'::regclass, d.classid DESC, d.objid, d.objsubid, d.deptype,
+          d.by_classid, d.by_objid, d.by_subid
 """
 
 #: Catalogs whose objects are text only: written down and dropped.
@@ -148,7 +149,8 @@ def _reach(row: Row, closure: Closure) -> Item | None:
     item = Item(address, row["kind"], row["name"], f"depends on {by.label()}", action, relation=row["home"])
     closure.items[address] = item
     closure.origins[address] = closure.origins[by.address]
-    if action is Action.COPIED or item.kind in _VANISHING or (action is Action.MOVED and row["deptype"] == "n"):
+    of_others = item.kind in _VANISHING or (action is Action.MOVED and row["deptype"] == "n")
+    if action is Action.COPIED or (of_others and action is not Action.CARRIED):
         closure.unaccepted.append(item)
     if row["relkind"] == "m":
         closure.moved |= {item.address.objid}

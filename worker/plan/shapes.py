@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ledger.errors import ImpactNotAccepted, PlanRefused
@@ -60,8 +60,10 @@ def refuse_shapes(session: Session, items: Iterable[Item]) -> None:
     Raises:
         PlanRefused: Names the object, and says why.
     """
+    items = tuple(items)
+    going = [item.address.objid for item in items if item.address.catalog == "pg_constraint"]
     for item in items:
-        reason = _shape(session, item)
+        reason = _shape(session, item, going)
         catalog = f"pg_catalog.{item.address.catalog}"
         reason = reason or session.value(_EXTENSION, (catalog, item.address.objid))
         reason = reason or session.value(
@@ -82,7 +84,7 @@ _NEEDED = """
 SELECT CASE
     WHEN a.attidentity <> '' THEN 'is what an identity column needs'
     WHEN EXISTS (SELECT FROM pg_constraint AS key WHERE key.conrelid = con.conrelid AND key.contype = 'p'
-                    AND a.attnum = ANY (key.conkey)) THEN 'is what the primary key needs'
+                    AND a.attnum = ANY (key.conkey) AND NOT key.oid = ANY (%s::oid[])) THEN 'is what the primary key needs'
 END
   FROM pg_constraint AS con
   JOIN pg_attribute AS a ON a.attrelid = con.conrelid AND a.attnum = con.conkey[1]
@@ -93,13 +95,13 @@ END
 _OF_VIEWS = frozenset({"view", "trigger", "rule"})
 
 
-def _shape(session: Session, item: Item) -> str | None:
-    """Say why an object is of no shape that can be kept."""
+def _shape(session: Session, item: Item, going: Sequence[int]) -> str | None:
+    """Say why an object is of no shape that can be kept; `going` are the constraints that go too."""
     oid, reason = item.address.objid, None
     if item.address.catalog == "pg_type":
         reason = session.value(_TYPE_SHAPES, (oid,))
     elif item.address.catalog == "pg_constraint":
-        reason = session.value(_NEEDED, (oid,))
+        reason = session.value(_NEEDED, (going, oid))
     whole = item.address.catalog == "pg_class" and item.kind != "index" and not item.address.subid
     relation = oid if whole else item.relation
     told: str | None = reason or session.value(
