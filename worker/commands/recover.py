@@ -188,13 +188,20 @@ def _why_nothing(session: Session, subject: Holder, *, completed: bool) -> str:
 _TAKEN = "SELECT to_regclass(%s) IS NOT NULL AND NOT to_regclass(%s)::oid = ANY (%s::oid[])"
 
 
+#: The same for a type, which may be that of a table or view.
+_TYPE_TAKEN = """
+SELECT EXISTS (SELECT FROM pg_type WHERE oid = to_regtype(%s)
+                  AND NOT oid = ANY (%s::oid[]) AND NOT typrelid = ANY (%s::oid[]))
+"""
+
+
 def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
     """Find what stands in the way before anything is touched."""
     problems: list[str] = []
     freed = [k.address.objid for k in kept if k.how in ("created", "changed")]
     # By the time that they are needed they will have their names again.
     ours = {k.address.objid for k in kept if k.how in ("created", "changed", "moved")}
-    made = {k.definition["facts"]["schema_must_be_free"] for k in kept if k.address.catalog == "pg_namespace"}
+    made = {facts["schema_must_be_free"] for k in kept if "schema_must_be_free" in (facts := k.definition["facts"])}
     back = {name for k in kept for name in k.definition["facts"].get("must_be_free", [])}
     for k in kept:
         facts = k.definition["facts"]
@@ -205,7 +212,7 @@ def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
             if session.value(_TAKEN, (name, name, freed))
         )
         taken = facts.get("type_must_be_free")
-        if taken is not None and session.value("SELECT to_regtype(%s)", (taken,)) is not None:
+        if taken is not None and session.value(_TYPE_TAKEN, (taken, freed, freed)):
             problems.append(f"type {taken} exists again")
         routine = facts.get("routine_must_be_free")
         if routine is not None and session.value(_ROUTINE_THERE, routine):
@@ -340,7 +347,9 @@ def _bring_back(session: Session, kept: Kept) -> Change:
         relation = session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],))
         off, on = column.firing(session, relation)
         statements = [*off, *statements, *on]
-    if "grants" in facts:
+    if kept.how == "changed":
+        statements = list(altered.back(session, kept.address, statements, facts))
+    elif "grants" in facts:
         # Grants on columns last: what is revoked from the whole is revoked from its columns.
         statements = [*statements, *ownership.grants(session, facts["grants"]), *facts.get("column_grants", [])]
     verb = {"moved": "move back", "copied": "give back", "defined": "make again", "changed": "change back"}[kept.how]

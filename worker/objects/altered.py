@@ -7,11 +7,15 @@ is now, and which catalog rows a change of it explains: the same for the way the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+from uuid import UUID
 
+from ledger.model import Json
+from worker.objects import definition, function, ownership, view
 from worker.objects.keeping import GONE, Action, Address, Item, Keeping, Permits, literal, quoted
+from worker.objects.quarantine import Quarantine
 from worker.target import Row, Session
 
 
@@ -100,8 +104,12 @@ def keep(session: Session, what: str, address: Address, detail: str, line: int) 
         line: Of the statement, in the plan.
     """
     of = subject(session, address)
-    aspect = _ASPECTS[what]
     item = Item(address, of.kind, of.identity, f"line {line} changes its {what}", Action.CHANGED, relation=of.relation)
+    if what == "definition":
+        return _redefined(session, of, item)
+    if what == "grants":
+        return _granted(session, of, item)
+    aspect = _ASPECTS[what]
     return Keeping(
         item,
         remove=(),
@@ -119,8 +127,96 @@ def permits(session: Session, what: str, address: Address, detail: str) -> Permi
         "SELECT identity FROM pg_identify_object(%s::regclass, %s, %s)",
         (f"pg_catalog.{address.catalog}", address.objid, address.subid),
     )
-    # What was dropped after it was changed comes back as another: nobody has seen that one yet.
-    return {} if identity is None else _ASPECTS[what].permits(session, subject(session, address), detail)
+    if identity is None:
+        # What was dropped after it was changed comes back as another: nobody has seen that one yet.
+        return {}
+    of = subject(session, address)
+    if what == "definition":
+        item = Item(address, of.kind, of.identity, "", Action.CHANGED, relation=of.relation)
+        return _whole(session, of, item).permits
+    if what == "grants":
+        return _grant_permits(session, of)
+    return _ASPECTS[what].permits(session, of, detail)
+
+
+# -- as a whole -----------------------------------------------------------------
+
+
+def _whole(session: Session, of: Subject, item: Item) -> Keeping:
+    """Say how an object would be kept if it were dropped; it needs no quarantine."""
+    nowhere = Quarantine(0, UUID(int=0))
+    if of.address.catalog == "pg_proc":
+        return function.keep(session, item, nowhere)
+    return view.keep(session, item, nowhere) if of.kind == "view" else definition.keep(session, item, nowhere)
+
+
+def _redefined(session: Session, of: Subject, item: Item) -> Keeping:
+    """Say how an object is kept that is replaced, or altered in ways that only all of its definition can undo."""
+    whole = _whole(session, of, item)
+    facts: dict[str, Json] = {"what": "definition", "detail": ""}
+    # Triggers, rules and policies have nothing of their own that others depend on.
+    restore = (*whole.remove, *whole.restore)
+    if of.kind == "view" or of.address.catalog == "pg_proc":
+        restore = tuple(
+            statement.replace(f"CREATE {word}", f"CREATE OR REPLACE {word}", 1)
+            for statement in whole.restore
+            for word in [of.word]
+            if statement.startswith((f"CREATE {word}", "SET LOCAL"))
+        )
+        facts["otherwise"] = [*whole.remove, *whole.restore]
+        facts["columns"] = _columns(session, of.address)
+        facts["grants"], facts["column_grants"] = whole.facts.get("grants"), whole.facts.get("column_grants", [])
+    return Keeping(item, remove=(), restore=restore, locks=whole.locks, permits=whole.permits, facts=facts)
+
+
+def _columns(session: Session, address: Address) -> int:
+    """Return how many columns a view has; 0 for anything else."""
+    count: int = session.value(
+        "SELECT count(*) FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped AND %s",
+        (address.objid, address.catalog == "pg_class"),
+    )
+    return count
+
+
+def back(session: Session, address: Address, restore: Sequence[str], facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the statements that change something back, as the object is by now.
+
+    Args:
+        session: In the target.
+        address: The object.
+        restore: What was written down for it.
+        facts: Likewise.
+    """
+    if facts["what"] == "grants":
+        return (*ownership.reset(session, address, facts["grants"]), *facts["column_grants"])
+    if "otherwise" in facts and _columns(session, address) > facts["columns"]:
+        # A view cannot be replaced by one with fewer columns.
+        return (*facts["otherwise"], *ownership.grants(session, facts["grants"]), *facts["column_grants"])
+    return tuple(restore)
+
+
+def _granted(session: Session, of: Subject, item: Item) -> Keeping:
+    """Say how an object's grants are kept, with those of its columns."""
+    words = {"pg_class": "SEQUENCE" if of.kind == "sequence" else "TABLE", "pg_proc": "ROUTINE", "pg_type": "TYPE"}
+    told = f"{words.get(of.address.catalog, of.word)} {of.identity}"
+    owned = ownership.of(session, of.address, told)
+    columns = ownership.of_columns(session, of.address.objid, of.identity) if of.address.catalog == "pg_class" else ()
+    facts: dict[str, Json] = {
+        "what": "grants",
+        "detail": "",
+        "grants": owned.grants,
+        "column_grants": list(columns),
+    }
+    return Keeping(item, remove=(), restore=(), permits=_grant_permits(session, of), facts=facts)
+
+
+def _grant_permits(session: Session, of: Subject) -> Permits:
+    changed = frozenset({"relacl", "attacl", "proacl", "typacl", "nspacl", "pg_shdepend"})
+    columns = session.rows(
+        "SELECT attnum AS number FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND %s",
+        (of.address.objid, of.address.catalog == "pg_class"),
+    )
+    return {of.address: changed, **{Address("pg_class", of.address.objid, row["number"]): changed for row in columns}}
 
 
 # -- columns ------------------------------------------------------------------

@@ -84,7 +84,8 @@ _NEEDED = """
 SELECT CASE
     WHEN a.attidentity <> '' THEN 'is what an identity column needs'
     WHEN EXISTS (SELECT FROM pg_constraint AS key WHERE key.conrelid = con.conrelid AND key.contype = 'p'
-                    AND a.attnum = ANY (key.conkey) AND NOT key.oid = ANY (%s::oid[])) THEN 'is what the primary key needs'
+                    AND a.attnum = ANY (key.conkey) AND NOT key.oid = ANY (%s::oid[]))
+        THEN 'is what the primary key needs'
 END
   FROM pg_constraint AS con
   JOIN pg_attribute AS a ON a.attrelid = con.conrelid AND a.attnum = con.conkey[1]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.harness import Engine, KeptRow, Picture, completed, in_order, rows_of
-from tests.integration.worker.cases.alterations import ALTERATIONS
+from tests.integration.worker.cases.alterations import ALTERATIONS, REDEFINITIONS
 from tests.integration.worker.cases.case import BYSTANDERS, Case
 from tests.integration.worker.cases.columns import COLUMNS
 from tests.integration.worker.cases.definitions import DEFINITIONS
@@ -30,6 +30,7 @@ KINDS = {
     "type": TYPES,
     "column": COLUMNS,
     "alter": ALTERATIONS,
+    "redefine": REDEFINITIONS,
     "rows": ROWS,
     "partition": PARTITIONS,
     "inheritance": INHERITANCE,
