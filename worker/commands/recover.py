@@ -11,7 +11,7 @@ from worker.commands import conflicts
 from worker.commands.backup_views import drop_views
 from worker.commands.rollback import counting_steps, locks_of, relation_names
 from worker.fence import Holder
-from worker.objects import altered, column, inheritance, ownership, sequence, table
+from worker.objects import altered, column, inheritance, ownership, retyped, sequence, table
 from worker.objects import type as type_
 from worker.objects.keeping import GONE, Action, Address, Item, Keeping, Permits, merge, quoted
 from worker.objects.quarantine import Quarantine
@@ -131,7 +131,8 @@ class Recover:
     def _foresee(self, session: Session, group: Sequence[Kept]) -> tuple[Change, ...]:
         """Say what a later stage will do, and refuse early what it could not."""
         if _is_created(group):
-            retired = _retired(session, group, Quarantine(self._holder.run, self._quarantine.command_id))
+            changed = frozenset(kept.address for kept in self._kept)
+            retired = _retired(session, group, Quarantine(self._holder.run, self._quarantine.command_id), changed)
             return tuple(Change(f"take away {keeping.item.label()}", keeping.remove) for keeping in retired)
         return tuple(_bring_back(session, kept) for kept in group)
 
@@ -150,15 +151,19 @@ def _grouped(kept: Sequence[Kept]) -> list[list[Kept]]:
     return groups
 
 
-def _retired(session: Session, group: Sequence[Kept], quarantine: Quarantine) -> tuple[Keeping, ...]:
+def _retired(
+    session: Session, group: Sequence[Kept], quarantine: Quarantine, changed: frozenset[Address] = frozenset()
+) -> tuple[Keeping, ...]:
     """Say how what a rollback created is kept when it goes; what somebody has dropped since is left out.
+
+    What is `changed` back before does not depend on it any more by then.
 
     Raises:
         Conflict: Something of others depends on it by now.
     """
     there = [kept.address for kept in group if _still_there(session, kept.address)]
     try:
-        impact = of_addresses(session, there, "the rollback created it")
+        impact = of_addresses(session, there, "the rollback created it", changed)
     except ImpactNotAccepted as error:
         raise Conflict(f"what the rollback created is in use by now: {error.message}") from error
     return compile_removal(session, impact, quarantine)
@@ -215,7 +220,7 @@ def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
         if taken is not None and session.value(_TYPE_TAKEN, (taken, freed, freed)):
             problems.append(f"type {taken} exists again")
         routine = facts.get("routine_must_be_free")
-        if routine is not None and session.value(_ROUTINE_THERE, routine):
+        if routine is not None and session.value(_ROUTINE_THERE, (*routine, freed)):
             problems.append(f"{k.kind} {k.name} exists again")
         problems.extend(conflicts.of_parts(session, facts.get("also_must_be_free", [])))
         problems.extend(conflicts.of_schema(session, facts.get("schema_must_be_free")))
@@ -233,7 +238,10 @@ def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
 
 
 #: Told by how they are written: a type that an argument had may be gone.
-_ROUTINE_THERE = "SELECT EXISTS (SELECT FROM pg_proc WHERE proname = %s AND oid::regprocedure::text = %s)"
+_ROUTINE_THERE = (
+    "SELECT EXISTS (SELECT FROM pg_proc WHERE proname = %s AND oid::regprocedure::text = %s"
+    " AND NOT oid = ANY (%s::oid[]))"
+)
 
 _FOREIGN_NEEDS = """
 SELECT DISTINCT t.oid::regtype::text AS type, (regexp_match(n.nspname, '^emergency_backup_r([0-9]+)_'))[1] AS run
@@ -347,7 +355,7 @@ def _bring_back(session: Session, kept: Kept) -> Change:
         relation = session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],))
         off, on = column.firing(session, relation)
         statements = [*off, *statements, *on]
-    if kept.how == "changed":
+    if kept.how == "changed" and not facts.get("retyped"):
         statements = list(altered.back(session, kept.address, statements, facts))
     elif "grants" in facts:
         # Grants on columns last: what is revoked from the whole is revoked from its columns.
@@ -357,6 +365,8 @@ def _bring_back(session: Session, kept: Kept) -> Change:
 
 
 def _permits(session: Session, kept: Kept) -> Permits:
+    if kept.definition["facts"].get("retyped"):
+        return retyped.permits(session, kept.address)
     if kept.how == "changed":
         facts = kept.definition["facts"]
         return altered.permits(session, facts["what"], kept.address, facts["detail"])

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ledger.errors import ImpactChanged, NotAllowed, NothingToRollBack, NotPossible, PlanChanged, PlanRefused
-from ledger.model import Command
+from ledger.model import Command, Json
 from ledger.settings import TargetSettings
 from worker import gates, registry
 from worker.commands.backup_views import make_views
@@ -137,7 +137,8 @@ class Rollback:
         watched, changed = self._now.watched, list[Keeping]()
         if watched:
             changed = rows.keep(session, watched, self._quarantine.copies, self._counted, line)
-        made = [_created(row, line) for row in created]
+        rebuilt = {name for k in self._now.keepings for name in _names(k.facts.get("rebuilt"))}
+        made = [_created(row, line) for row in created if row["name"] not in rebuilt]
         self._created.update(keeping.item.address for keeping in made)
         keepings = (*self._now.keepings, *changed, *made)
         self._preserve(session, keepings)
@@ -179,7 +180,7 @@ class Rollback:
         assert self._plan is not None and performed is not None  # noqa: S101, PT018 - prepared; the caller looked
         known = len(quarantine.names)
         owner = plan_owner(session, self._plan)
-        keepings = compile_performed(session, performed, foreseen)
+        keepings = compile_performed(session, performed, quarantine, foreseen)
         watched = watched_tables(session, performed, number, foreseen)
         before, after = _watching(watched, quarantine)
         run = Change(
@@ -194,7 +195,13 @@ class Rollback:
             (*(keeping.item for keeping in keepings), *(rows.item(table, performed.line) for table in watched)),
             (),
             keepings,
-            (*before, run, *after),
+            (
+                *before,
+                *(Change(f"keep {k.item.label()}", k.remove) for k in keepings if k.remove),
+                run,
+                *(Change(f"note what became of {k.item.label()}", k.settle) for k in keepings if k.settle),
+                *after,
+            ),
             merge(permits),
             locks,
             _schemas(quarantine.names[known:]),
@@ -209,7 +216,7 @@ class Rollback:
             foreseen = Foreseen(self._stages[:number])
             with session.resolving(self._stages[number].path):
                 compiled = self._compile(session, number, quarantine, foreseen, frozenset(changed))
-            changed.update(item.address for item in compiled.items)
+            changed.update([item.address for item in compiled.items], compiled.permits)
             yield compiled
 
     def _preserve(self, session: Session, keepings: Sequence[Keeping]) -> None:
@@ -444,6 +451,10 @@ def _watching(watched: Sequence[Watched], quarantine: Quarantine) -> tuple[tuple
     ]
     after = [Change(f"let go of {table.table}", rows.unwatch(table, quarantine.copies)) for table in watched]
     return tuple(before), tuple(after)
+
+
+def _names(value: Json) -> list[str]:
+    return [str(entry) for entry in value] if isinstance(value, list) else []
 
 
 def _created(row: Row, line: int) -> Keeping:

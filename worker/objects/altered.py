@@ -139,6 +139,12 @@ def permits(session: Session, what: str, address: Address, detail: str) -> Permi
     return _ASPECTS[what].permits(session, of, detail)
 
 
+def settings_of(session: Session, address: Address) -> tuple[str, ...]:
+    """Return what gives a column its default and settings again, where something else has taken them away."""
+    of = subject(session, address)
+    return (*_default(session, of, ""), *_settings(session, of, ""))
+
+
 # -- as a whole -----------------------------------------------------------------
 
 

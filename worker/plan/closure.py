@@ -132,7 +132,8 @@ def _reach(row: Row, closure: Closure) -> Item | None:
         return None
     address = Address(row["catalog"], row["objid"], row["subid"])
     whole = Address(row["catalog"], row["objid"])
-    if {address, whole} & closure.changed:
+    column = Address("pg_class", row["home"] or 0, row["adnum"] or 0)
+    if {address, whole, column} & closure.changed:
         return None
     known = whole if whole in closure.items and address not in closure.items else address
     if not (row["relkind"] == "S" and row["deptype"] == "a"):

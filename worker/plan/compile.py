@@ -15,6 +15,7 @@ from worker.objects import (
     index,
     inheritance,
     partition,
+    retyped,
     rows,
     schema,
     sequence,
@@ -131,12 +132,15 @@ def _refuse_beyond(session: Session, items: Sequence[Item]) -> None:
         raise PlanRefused(f"{label} {found['reason']}, which would not come back; it is left alone")
 
 
-def compile_performed(session: Session, performed: Performed, foreseen: Foreseen | None = None) -> tuple[Keeping, ...]:
+def compile_performed(
+    session: Session, performed: Performed, quarantine: Quarantine, foreseen: Foreseen | None = None
+) -> tuple[Keeping, ...]:
     """Say how everything that a statement changes is kept while it is run as it is written.
 
     Args:
         session: In the target, before the statement.
         performed: The statement.
+        quarantine: Where values go that it converts.
         foreseen: Where the script changes names before, leads them back to what they are now.
 
     Raises:
@@ -152,7 +156,12 @@ def compile_performed(session: Session, performed: Performed, foreseen: Foreseen
             if named.missing_ok or named.table_missing_ok:
                 continue
             raise PlanRefused(f"{alteration.named} does not exist", line=performed.line)
-        keepings.append(altered.keep(session, alteration.what, address, alteration.detail, performed.line))
+        if alteration.what == "type":
+            settings = altered.settings_of(session, address)
+            retyping = retyped.Retyping(address, alteration.detail, settings, performed.line)
+            keepings.append(retyped.keep(session, retyping, quarantine))
+        else:
+            keepings.append(altered.keep(session, alteration.what, address, alteration.detail, performed.line))
     return tuple(keepings)
 
 

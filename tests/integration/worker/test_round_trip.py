@@ -17,6 +17,7 @@ from tests.integration.worker.cases.indexes import INDEXES
 from tests.integration.worker.cases.inheritance import INHERITANCE
 from tests.integration.worker.cases.matviews import MATVIEWS
 from tests.integration.worker.cases.partitions import PARTITIONS
+from tests.integration.worker.cases.retypings import RETYPINGS
 from tests.integration.worker.cases.rows import ROWS
 from tests.integration.worker.cases.schemas import SCHEMAS
 from tests.integration.worker.cases.sequences import SEQUENCES
@@ -32,6 +33,7 @@ KINDS = {
     "alter": ALTERATIONS,
     "redefine": REDEFINITIONS,
     "rows": ROWS,
+    "retype": RETYPINGS,
     "partition": PARTITIONS,
     "inheritance": INHERITANCE,
     "sequence": SEQUENCES,
