@@ -159,6 +159,18 @@ class Session:
                 cursor.nextset()
             return cursor.fetchall()
 
+    def try_prepare(self, query: str) -> None:
+        """Let the server parse and analyse somebody's query, and forget it again; inside a transaction, which goes on.
+
+        Raises:
+            StatementFailed: It cannot.
+        """
+        path = ", ".join(sql.Identifier(schema).as_string() for schema in self.schemas) or "''"
+        with self.taken_back(f"SET LOCAL search_path = {path}"):
+            self.execute(f"PREPARE stepback_compatible AS {query}")
+        # No transaction takes a prepared statement back.
+        self.execute("DEALLOCATE stepback_compatible")
+
     def perform(self, statement: str, owner: str) -> None:
         """Run one statement of a plan as the role that owns it, which it can neither leave nor reach beyond.
 

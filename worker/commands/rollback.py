@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ledger.errors import ImpactChanged, NotAllowed, NothingToRollBack, NotPossible, PlanChanged, PlanRefused
 from ledger.model import Command, Json
 from ledger.settings import TargetSettings
-from worker import gates, registry
+from worker import compatibility, gates, registry
 from worker.commands.backup_views import make_views
 from worker.fence import Holder
 from worker.objects import rows
@@ -100,6 +100,7 @@ class Rollback:
             later=tuple((*entry.groundwork, *entry.changes) for entry in compiled[1:]),
             permits=first.permits,
             gates=checks,
+            queries=compatibility.read(self._target.plans),
             finish=(*counting_steps(first.keepings), *_analyzing(session, script.statements)),
             registry_id=plan.row.id if plan.row else None,
             notes=(*script.notes, *(f"{name} does not exist: nothing to do for it" for name in absent)),
