@@ -22,6 +22,7 @@ from worker.plan.compile import compile_performed, compile_removal, stronger, ta
 from worker.plan.impact import compute, hash_of
 from worker.plan.names import relation
 from worker.plan.parse import Statement, parse
+from worker.plan.shapes import refuse_others
 from worker.plan.source import Plan
 from worker.plan.stages import Foreseen, split
 from worker.plan.statements import Analyze, words
@@ -192,8 +193,10 @@ class Rollback:
             permits.append(rows.truncated(session, watched))
         locks = table_locks(session, performed, foreseen)
         locks.update(dict.fromkeys((table.oid for table in watched), "ACCESS EXCLUSIVE"))
+        items = (*(keeping.item for keeping in keepings), *(rows.item(table, performed.line) for table in watched))
+        refuse_others(session, items, performed.line)
         return _Compiled(
-            (*(keeping.item for keeping in keepings), *(rows.item(table, performed.line) for table in watched)),
+            items,
             (),
             keepings,
             (

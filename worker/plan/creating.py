@@ -12,29 +12,19 @@ from pglast.enums import ObjectType
 
 from ledger.errors import PlanRefused
 from worker.plan.performed import KINDS, Alteration, Found, TableLock
-from worker.plan.statements import Named, QualifiedName, argument_type, relation_name
+from worker.plan.statements import Named, argument_type, new_name, relation_name
+from worker.plan.writing import written_in
 
 
 def _creates(kind: str, name: Callable[[Any], Any]) -> Callable[[Any, int], Found]:
     def reader(stmt: Any, line: int) -> Found:
-        found = name(stmt)
-        made = relation_name(found, line) if isinstance(found, ast.RangeVar) else _plain(found)
-        return Found(introduces=[(Named(kind, made), None)])
+        return Found(introduces=[(Named(kind, new_name(name(stmt), line)), None)])
 
     return reader
 
 
-def _plain(found: object) -> QualifiedName:
-    if isinstance(found, str):
-        return (found,)
-    assert isinstance(found, tuple)  # noqa: S101 - the grammar gives a list of names
-    return tuple(part.sval for part in found)
-
-
 def _create_table(stmt: Any, line: int) -> Found:
-    if stmt.relation.relpersistence == "t":
-        raise PlanRefused("a temporary table would be gone before anybody sees it; use a table", line=line)
-    found = Found(introduces=[(Named("table", relation_name(stmt.relation, line)), None)])
+    found = Found(introduces=[(Named("table", new_name(stmt.relation, line)), None)])
     for element in stmt.tableElts or ():
         for constraint in (element, *(getattr(element, "constraints", None) or ())):
             referenced = getattr(constraint, "pktable", None)
@@ -46,10 +36,10 @@ def _create_table(stmt: Any, line: int) -> Found:
 
 
 def _create_as(stmt: Any, line: int) -> Found:
-    kind = KINDS[stmt.objtype]
-    if stmt.into.rel.relpersistence == "t":
-        raise PlanRefused("a temporary table would be gone before anybody sees it; use a table", line=line)
-    return Found(introduces=[(Named(kind, relation_name(stmt.into.rel, line)), None)])
+    if isinstance(stmt.query, ast.ExecuteStmt):
+        raise PlanRefused("CREATE TABLE … AS EXECUTE does not say what it does; write the query itself", line=line)
+    made = Named(KINDS[stmt.objtype], new_name(stmt.into.rel, line))
+    return Found(introduces=[(made, None)], writes=written_in(stmt.query, line))
 
 
 def _index(stmt: Any, line: int) -> Found:
@@ -79,7 +69,7 @@ def _on_table(stmt: Any, line: int) -> Found:
 
 
 def _view(stmt: Any, line: int) -> Found:
-    made = Named("view", relation_name(stmt.view, line))
+    made = Named("view", new_name(stmt.view, line))
     replaced = [Alteration("definition", replace(made, missing_ok=True))] if stmt.replace else []
     return Found(replaced, [(made, None)])
 
@@ -87,11 +77,8 @@ def _view(stmt: Any, line: int) -> Found:
 def _function(stmt: Any, line: int) -> Found:
     kind = "procedure" if stmt.is_procedure else "function"
     inputs = [p for p in stmt.parameters or () if p.mode not in (Mode.FUNC_PARAM_OUT, Mode.FUNC_PARAM_TABLE)]
-    made = Named(
-        kind, _plain(stmt.funcname), arguments=tuple(argument_type(p.argType, line) for p in inputs), missing_ok=True
-    )
-    if len(made.name) > 2:
-        raise PlanRefused("a name with a database in front is refused; write schema.name", line=line)
+    types = tuple(argument_type(parameter.argType, line) for parameter in inputs)
+    made = Named(kind, new_name(stmt.funcname, line), arguments=types, missing_ok=True)
     replaced = [Alteration("definition", made)] if stmt.replace else []
     return Found(replaced, [(made, None)])
 
@@ -99,12 +86,12 @@ def _function(stmt: Any, line: int) -> Found:
 def _define(stmt: Any, line: int) -> Found:
     if stmt.kind != ObjectType.OBJECT_AGGREGATE or stmt.replace:
         raise PlanRefused("of CREATE with a list of properties only CREATE AGGREGATE is known to be safe", line=line)
-    return Found(introduces=[(Named("aggregate", _plain(stmt.defnames)), None)])
+    return Found(introduces=[(Named("aggregate", new_name(stmt.defnames, line)), None)])
 
 
 def _statistics(stmt: Any, line: int) -> Found:
     tables = [relation_name(entry, line) for entry in stmt.relations]
-    names = [(Named("statistics", _plain(stmt.defnames)), None)] if stmt.defnames else []
+    names = [(Named("statistics", new_name(stmt.defnames, line)), None)] if stmt.defnames else []
     return Found(introduces=list(names), locks=[TableLock(table, "SHARE UPDATE EXCLUSIVE") for table in tables])
 
 

@@ -63,20 +63,31 @@ def refuse_shapes(session: Session, items: Iterable[Item]) -> None:
     items = tuple(items)
     going = [item.address.objid for item in items if item.address.catalog == "pg_constraint"]
     for item in items:
-        reason = _shape(session, item, going)
         catalog = f"pg_catalog.{item.address.catalog}"
-        reason = reason or session.value(_EXTENSION, (catalog, item.address.objid))
-        reason = reason or session.value(
-            _OTHERS,
-            {
-                "catalog": catalog,
-                "object": item.relation or item.address.objid,
-                "own": OWN_SCHEMA_PREFIX,
-                "relations": list(_OWN),
-            },
-        )
+        reason = _shape(session, item, going) or session.value(_EXTENSION, (catalog, item.address.objid))
         if reason is not None:
             raise PlanRefused(f"{item.label()} {reason}; it is left alone")
+    refuse_others(session, items)
+
+
+def refuse_others(session: Session, items: Iterable[Item], line: int | None = None) -> None:
+    """Refuse what is not the application's.
+
+    Raises:
+        PlanRefused: Names the object, and whose it is.
+    """
+    for item in items:
+        # What is a part of a table is whose the table is.
+        catalog, oid = ("pg_class", item.relation) if item.relation else (item.address.catalog, item.address.objid)
+        parameters = {
+            "catalog": f"pg_catalog.{catalog}",
+            "object": oid,
+            "own": OWN_SCHEMA_PREFIX,
+            "relations": list(_OWN),
+        }
+        reason = session.value(_OTHERS, parameters)
+        if reason is not None:
+            raise PlanRefused(f"{item.label()} {reason}; it is left alone", line=line)
 
 
 #: NOT NULL is a constraint with a name since 18; the server does not let go of it where something else implies it.

@@ -244,6 +244,21 @@ def relation_name(relation: Any, line: int) -> QualifiedName:
     return (relation.schemaname, relation.relname) if relation.schemaname else (relation.relname,)
 
 
+def new_name(written: Any, line: int) -> QualifiedName:
+    """Return the name of what a statement makes.
+
+    Raises:
+        PlanRefused: It would be temporary.
+    """
+    if isinstance(written, ast.RangeVar):
+        temporary, name = written.relpersistence == "t", relation_name(written, line)
+    else:
+        temporary, name = False, _qualified(tuple(part.sval for part in written), line)
+    if temporary or name[:-1] == ("pg_temp",):
+        raise PlanRefused("what is temporary would be gone before anybody sees it; leave TEMPORARY out", line=line)
+    return name
+
+
 def _qualified(name: QualifiedName, line: int) -> QualifiedName:
     if len(name) > 2:
         raise PlanRefused("a name with a database in front is refused; write schema.name", line=line)

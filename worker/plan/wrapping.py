@@ -97,7 +97,8 @@ def _set(stmt: Any, line: int, text: str) -> Path | Ignored | None:
     if stmt.kind == VariableSetKind.VAR_SET_VALUE and allowed is not None:
         value = ", ".join(_values(stmt)).lower()
         if value not in allowed:
-            raise PlanRefused(f"SET {name} to anything but {', '.join(sorted(allowed))} is refused", line=line)
+            known = ", ".join(sorted(allowed)) if any(allowed) else "nothing"
+            raise PlanRefused(f"SET {name} to anything but {known} is refused", line=line)
     limits = " The target's own limits hold." if name.endswith("timeout") else ""
     return Ignored(f"line {line}: SET {name} is left out.{limits}", line, text)
 

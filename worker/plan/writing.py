@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from pglast import ast
@@ -11,15 +11,16 @@ from pglast.visitors import Visitor
 
 from ledger.errors import PlanRefused
 from worker.plan.performed import Found
-from worker.plan.statements import Named, relation_name
+from worker.plan.statements import Named, QualifiedName, new_name, relation_name
 
 
 def _rows(stmt: Any, line: int) -> Found:
     """Read INSERT, UPDATE, DELETE and MERGE, wherever they stand in the statement."""
-    return Found(writes=[relation_name(node.relation, line) for node in _written_in(stmt)])
+    return Found(writes=written_in(stmt, line))
 
 
-def _written_in(stmt: Any) -> Iterator[Any]:
+def written_in(stmt: Any, line: int) -> list[QualifiedName]:
+    """Return the tables and views whose rows a statement writes, in any part of it."""
     writers = (ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt, ast.MergeStmt)
     found: list[Any] = []
 
@@ -29,7 +30,7 @@ def _written_in(stmt: Any) -> Iterator[Any]:
                 found.append(node)
 
     Finder()(stmt)
-    yield from found
+    return [relation_name(node.relation, line) for node in found]
 
 
 def _truncate(stmt: Any, line: int) -> Found:
@@ -39,12 +40,10 @@ def _truncate(stmt: Any, line: int) -> Found:
 
 
 def _select(stmt: Any, line: int) -> Found:
+    found = Found(writes=written_in(stmt, line), opaque=True)
     if stmt.intoClause is not None:
-        if stmt.intoClause.rel.relpersistence == "t":
-            raise PlanRefused("a temporary table would be gone before anybody sees it; use a table", line=line)
-        made = Named("table", relation_name(stmt.intoClause.rel, line))
-        return Found(introduces=[(made, None)], opaque=True)
-    return Found(writes=[relation_name(node.relation, line) for node in _written_in(stmt)], opaque=True)
+        found.introduces.append((Named("table", new_name(stmt.intoClause.rel, line)), None))
+    return found
 
 
 def _opaque(_stmt: Any, _line: int) -> Found:

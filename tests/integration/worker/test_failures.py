@@ -135,7 +135,9 @@ def test_table_held_for_longer_than_the_budget(engine: Engine, plan: str, held: 
         pid = reader.info.backend_pid
         reader.execute("ROLLBACK")
 
-    assert_failed(engine, failed, "lock_budget_spent", rf'"orders" is held by pid {pid} \(goodbuy_app, nightly report')
+    assert_failed(
+        engine, failed, "lock_budget_spent", rf"public\.orders is held by pid {pid} \(goodbuy_app, nightly report"
+    )
     assert engine.fingerprint() == before
     waits = [event for event in engine.events(failed) if event.type == "lock_waited"]
     assert waits
@@ -176,7 +178,7 @@ def test_referenced_table_is_locked_too(engine: Engine) -> None:
         failed = engine.rollback()
         reader.execute("ROLLBACK")
 
-    assert_failed(engine, failed, "lock_budget_spent", f'"other" is held by pid {pid}')
+    assert_failed(engine, failed, "lock_budget_spent", f"public.other is held by pid {pid}")
 
 
 _OTHERS = (
@@ -210,7 +212,7 @@ def test_other_relations_are_locked_too(engine: Engine, plan: str, held: str, na
         failed = engine.rollback()
         reader.execute("ROLLBACK")
 
-    assert_failed(engine, failed, "lock_budget_spent", f'"{name}" is held by pid {pid}')
+    assert_failed(engine, failed, "lock_budget_spent", f"public.{name} is held by pid {pid}")
     assert [line for line in engine.fingerprint().schema if name not in line] == [
         line for line in before.schema if name not in line
     ]

@@ -630,6 +630,18 @@ REFUSALS = [
         "plan_refused",
         "to Stepback",
     ),
+    Refusal(
+        "a trigger of the registry",
+        "",
+        "DROP TRIGGER migration_rollbacks_record_writer ON migration_rollbacks;",
+        "plan_refused",
+        "to Stepback",
+    ),
+    Refusal("the registry renamed", "", "ALTER TABLE migration_rollbacks RENAME TO x;", "plan_refused", "to Stepback"),
+    Refusal("rows of the registry", "", "\nDELETE FROM migration_rollbacks;", "plan_refused", "line 2: rows public.mi"),
+    Refusal(
+        "a comment on a catalog", "", "COMMENT ON TABLE pg_catalog.pg_class IS 'x';", "plan_refused", "to the server"
+    ),
     Refusal("a catalog", "", "DROP TABLE pg_catalog.pg_class;", "plan_refused", "to the server"),
     Refusal(
         "a column of a catalog", "", "ALTER TABLE pg_catalog.pg_class DROP relname;", "plan_refused", "to the server"
@@ -713,20 +725,26 @@ REFUSALS = [
     Refusal("COMMIT AND CHAIN", _ORDERS, "BEGIN; DROP TABLE orders; COMMIT AND CHAIN;", "plan_refused", "transaction"),
     Refusal("ROLLBACK", _ORDERS, "BEGIN; DROP TABLE orders; ROLLBACK;", "plan_refused", "transaction control"),
     Refusal("SET ROLE", _ORDERS, "SET ROLE postgres; DROP TABLE orders;", "plan_refused", "SET would change"),
-    Refusal("search_path", _ORDERS, "SET search_path = x; DROP TABLE orders;", "plan_refused", "qualify the names"),
+    Refusal("search_path", _ORDERS, "SET search_path = x; DROP TABLE orders;", "nothing_to_roll_back", "table orders"),
+    Refusal(
+        "another setting", _ORDERS, "SET check_function_bodies = off; DROP TABLE orders;", "plan_refused", "SET would"
+    ),
+    Refusal("LOCK of nothing", _ORDERS, "LOCK TABLE gone; DROP TABLE orders;", "plan_refused", "table gone does not"),
     Refusal(
         "COPY PROGRAM", _ORDERS, "COPY orders TO PROGRAM 'id'; DROP TABLE orders;", "plan_refused", "COPY moves data"
     ),
     Refusal(
         "ALTER SYSTEM", _ORDERS, "ALTER SYSTEM SET fsync = off; DROP TABLE orders;", "plan_refused", "whole server"
     ),
-    Refusal("DO", _ORDERS, "DROP TABLE orders; DO $$BEGIN DELETE FROM x; END$$;", "plan_refused", "DO is refused"),
     Refusal(
-        "DELETE", _ORDERS, "DELETE FROM orders; DROP TABLE orders;", "plan_refused", "DELETE FROM ORDERS is refused"
+        "DELETE from nothing", _ORDERS, "DROP TABLE orders;\nDELETE FROM gone;", "plan_refused", "line 2: table gone"
     ),
-    Refusal("SELECT", _ORDERS, "SELECT pg_reload_conf(); DROP TABLE orders;", "plan_refused", "not known to be safe"),
+    Refusal("ALTER of nothing", _ORDERS, "ALTER TABLE gone RENAME TO here;", "plan_refused", "table gone does not"),
+    Refusal("TRUNCATE CASCADE", _ORDERS, "TRUNCATE orders CASCADE;", "plan_refused", "tables that it does not name"),
+    Refusal("a temporary table", _ORDERS, "CREATE TEMP TABLE x (); DROP TABLE orders;", "plan_refused", "temporary"),
+    Refusal("GRANT of a role", _ORDERS, "GRANT pg_monitor TO goodbuy_app;", "plan_refused", "not known to be safe"),
     Refusal(
-        "another ALTER TABLE", _ORDERS, "ALTER TABLE orders DROP c, ADD x int;", "plan_refused", "only DROP COLUMN"
+        "another ALTER TABLE", _ORDERS, "ALTER TABLE orders DROP c, ADD x int;", "plan_refused", "as two statements"
     ),
     Refusal(
         "CONCURRENTLY",
@@ -736,7 +754,7 @@ REFUSALS = [
         "CONCURRENTLY",
     ),
     Refusal("another database", _ORDERS, "DROP TABLE elsewhere.public.orders;", "plan_refused", "database in front"),
-    Refusal("nothing to remove", _ORDERS, "ANALYZE orders;", "plan_refused", "at least one DROP"),
+    Refusal("nothing to remove", _ORDERS, "ANALYZE orders;", "plan_refused", "changes nothing"),
 ]
 
 

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import PlanRefused
-from worker.plan.parse import MAX_SCRIPT_BYTES, parse
-from worker.plan.statements import Analyze, ArgumentType, Named, Removal
+from worker.plan.parse import MAX_SCRIPT_BYTES, Statement, parse
+from worker.plan.performed import Alteration, Performed, TableLock
+from worker.plan.statements import Analyze, ArgumentType, Named, QualifiedName, Removal
+from worker.plan.wrapping import Ignored, Locking, Path
 
 
 def test_drop_table_with_everything() -> None:
@@ -145,8 +147,270 @@ def test_analyze_is_understood_beside_a_drop() -> None:
 
     assert isinstance(analyze, Analyze)
     assert analyze.tables == (("a", "t"), ("u",))
-    with pytest.raises(PlanRefused, match="removes nothing"):
+    with pytest.raises(PlanRefused, match="changes nothing; a plan needs a statement that does"):
         parse("ANALYZE t;")
+
+
+T = Named("table", ("t",))
+
+
+def column(name: str, table: QualifiedName = ("t",)) -> Named:
+    """Return a column of t."""
+    return Named("column", table, part=name)
+
+
+def only(text: str) -> Statement:
+    """Return the one statement of a script between two that are dropped, so that its line counts."""
+    _, statement, _ = parse(f"DROP TABLE before;\n\n{text};\nDROP TABLE after;").statements
+    assert statement.line == 3
+    assert statement.text == text
+    return statement
+
+
+def performed(text: str) -> Performed:
+    """Return a statement that is run as it is written."""
+    statement = only(text)
+    assert isinstance(statement, Performed)
+    return statement
+
+
+@pytest.mark.parametrize(
+    ("statement", "alterations"),
+    [
+        ("ALTER TABLE t ALTER COLUMN a DROP DEFAULT", [Alteration("default", column("a"))]),
+        ("ALTER TABLE s.t ALTER a SET DEFAULT now()", [Alteration("default", column("a", ("s", "t")))]),
+        (
+            "ALTER TABLE t ALTER a SET NOT NULL, ALTER b DROP NOT NULL",
+            [Alteration("not null", column("a")), Alteration("not null", column("b"))],
+        ),
+        ("ALTER TABLE t ALTER a SET (n_distinct = 5)", [Alteration("column settings", column("a"), "n_distinct")]),
+        ("ALTER TABLE t ALTER a SET STATISTICS 100", [Alteration("column settings", column("a"))]),
+        ("ALTER TABLE t DISABLE ROW LEVEL SECURITY", [Alteration("row security", T)]),
+        (
+            "ALTER TABLE t SET (fillfactor = 70, toast.autovacuum_enabled = false)",
+            [Alteration("storage options", T, "fillfactor, toast.autovacuum_enabled")],
+        ),
+        ("ALTER TABLE t OWNER TO x", [Alteration("owner", T)]),
+        ("ALTER TABLE t DISABLE TRIGGER x", [Alteration("firing", Named("trigger", ("t",), part="x"))]),
+        ("ALTER TABLE t DISABLE TRIGGER USER", [Alteration("firing of all", T)]),
+        ("ALTER TABLE t VALIDATE CONSTRAINT c", [Alteration("validation", Named("constraint", ("t",), part="c"))]),
+        ("ALTER TABLE t ADD COLUMN a int", []),
+        (
+            "ALTER TABLE t ADD CONSTRAINT c PRIMARY KEY (a, b)",
+            [Alteration("not null", column("a")), Alteration("not null", column("b"))],
+        ),
+        ("ALTER TABLE t RENAME TO u", [Alteration("name", T, "u")]),
+        ("ALTER TABLE t RENAME CONSTRAINT c TO d", [Alteration("name", Named("constraint", ("t",), part="c"), "d")]),
+        ("ALTER VIEW v OWNER TO x", [Alteration("owner", Named("view", ("v",)))]),
+        (
+            "ALTER INDEX s.i SET (fillfactor = 50)",
+            [Alteration("storage options", Named("index", ("s", "i")), "fillfactor")],
+        ),
+        (
+            "ALTER SEQUENCE IF EXISTS q INCREMENT 2",
+            [Alteration("sequence", Named("sequence", ("q",), missing_ok=True))],
+        ),
+        ("ALTER TYPE e RENAME VALUE 'x' TO 'y'", [Alteration("label", Named("type", ("e",)), '["x", "y"]')]),
+        ("ALTER TYPE e ADD VALUE 'x'", []),
+        ("ALTER POLICY p ON t USING (true)", [Alteration("definition", Named("policy", ("t",), part="p"))]),
+        ("COMMENT ON TABLE t IS NULL", [Alteration("comment", T)]),
+        ("COMMENT ON COLUMN s.t.a IS 'x'", [Alteration("comment", column("a", ("s", "t")))]),
+        ("COMMENT ON CONSTRAINT c ON t IS 'x'", [Alteration("comment", Named("constraint", ("t",), part="c"))]),
+        ("GRANT ALL ON t TO x", [Alteration("grants", T)]),
+        (
+            "REVOKE USAGE ON SCHEMA a, b FROM x",
+            [Alteration("grants", Named("schema", ("a",))), Alteration("grants", Named("schema", ("b",)))],
+        ),
+        ("CREATE OR REPLACE VIEW v AS SELECT 1", [Alteration("definition", Named("view", ("v",), missing_ok=True))]),
+        ("CREATE VIEW v AS SELECT 1", []),
+        (
+            "CREATE OR REPLACE TRIGGER x AFTER INSERT ON t EXECUTE FUNCTION f()",
+            [Alteration("definition", Named("trigger", ("t",), part="x", missing_ok=True))],
+        ),
+        ("UPDATE t SET a = 1", []),
+    ],
+)
+def test_what_is_altered(statement: str, alterations: list[Alteration]) -> None:
+    """Each thing that a statement changes about an object is told, as what must be known to change it back."""
+    assert performed(statement).alterations == tuple(alterations)
+
+
+def test_routines_that_are_altered_or_replaced() -> None:
+    """They are told apart by the types of what goes in."""
+    number = (ArgumentType(("pg_catalog", "int4")),)
+    (altered,) = performed("ALTER FUNCTION f(int) STABLE").alterations
+    (replaced,) = performed("CREATE OR REPLACE FUNCTION s.f(int, OUT text) AS '' LANGUAGE sql").alterations
+
+    assert altered == Alteration("definition", Named("function", ("f",), arguments=number, all_arguments=number))
+    assert replaced == Alteration("definition", Named("function", ("s", "f"), arguments=number, missing_ok=True))
+
+
+@pytest.mark.parametrize(
+    ("statement", "introduces"),
+    [
+        ("ALTER TABLE s.t RENAME TO u", [(Named("table", ("s", "u")), Named("table", ("s", "t")))]),
+        ("ALTER TABLE t RENAME COLUMN a TO b", [(column("b"), column("a"))]),
+        ("ALTER TABLE t SET SCHEMA s", [(Named("table", ("s", "t")), T)]),
+        ("ALTER SCHEMA a RENAME TO b", [(Named("schema", ("b",)), Named("schema", ("a",)))]),
+        ("ALTER TABLE t ADD COLUMN a int, ADD b text", [(column("a"), None), (column("b"), None)]),
+        ("ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0)", [(Named("constraint", ("t",), part="c"), None)]),
+        ("CREATE TABLE x ()", [(Named("table", ("x",)), None)]),
+        ("CREATE TABLE s.x AS SELECT 1", [(Named("table", ("s", "x")), None)]),
+        ("SELECT 1 AS a INTO x", [(Named("table", ("x",)), None)]),
+        ("CREATE MATERIALIZED VIEW x AS SELECT 1", [(Named("materialized view", ("x",)), None)]),
+        ("CREATE VIEW x AS SELECT 1", [(Named("view", ("x",)), None)]),
+        ("CREATE SEQUENCE s.q", [(Named("sequence", ("s", "q")), None)]),
+        ("CREATE TYPE e AS ENUM ('a')", [(Named("type", ("e",)), None)]),
+        ("CREATE TYPE s.c AS (a int)", [(Named("type", ("s", "c")), None)]),
+        ("CREATE TYPE r AS RANGE (subtype = int)", [(Named("type", ("r",)), None)]),
+        ("CREATE DOMAIN d AS int", [(Named("domain", ("d",)), None)]),
+        ("CREATE SCHEMA s", [(Named("schema", ("s",)), None)]),
+        ("CREATE AGGREGATE a (int) (sfunc = f, stype = int)", [(Named("aggregate", ("a",)), None)]),
+        ("CREATE STATISTICS s ON a, b FROM t", [(Named("statistics", ("s",)), None)]),
+        ("CREATE INDEX i ON s.t (a)", [(Named("index", ("s", "i")), None)]),
+        ("CREATE INDEX ON t (a)", []),
+        ("CREATE POLICY p ON t", [(Named("policy", ("t",), part="p"), None)]),
+        ("CREATE RULE r AS ON INSERT TO t DO INSTEAD NOTHING", [(Named("rule", ("t",), part="r"), None)]),
+        ("COMMENT ON TABLE t IS 'x'", []),
+    ],
+)
+def test_which_names_come_to_be(statement: str, introduces: list[tuple[Named, Named | None]]) -> None:
+    """A new name is told with the old one, or with none for something new."""
+    assert performed(statement).introduces == tuple(introduces)
+
+
+@pytest.mark.parametrize(
+    ("statement", "locks"),
+    [
+        ("ALTER TABLE s.t ADD COLUMN a int", [TableLock(("s", "t"), "ACCESS EXCLUSIVE")]),
+        (
+            "ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES u",
+            [TableLock(("u",), "SHARE ROW EXCLUSIVE"), TableLock(("t",), "ACCESS EXCLUSIVE")],
+        ),
+        (
+            "CREATE TABLE x (a int REFERENCES u, FOREIGN KEY (a) REFERENCES s.v)",
+            [TableLock(("u",), "SHARE ROW EXCLUSIVE"), TableLock(("s", "v"), "SHARE ROW EXCLUSIVE")],
+        ),
+        ("CREATE INDEX i ON t (a)", [TableLock(("t",), "SHARE")]),
+        ("CREATE TRIGGER x AFTER INSERT ON t EXECUTE FUNCTION f()", [TableLock(("t",), "SHARE ROW EXCLUSIVE")]),
+        ("CREATE POLICY p ON t", [TableLock(("t",), "ACCESS EXCLUSIVE")]),
+        ("CREATE STATISTICS s ON a, b FROM t", [TableLock(("t",), "SHARE UPDATE EXCLUSIVE")]),
+        ("COMMENT ON TABLE t IS 'x'", []),
+    ],
+)
+def test_what_is_locked_besides(statement: str, locks: list[TableLock]) -> None:
+    """Tables that a statement locks go through the protocol, in the mode that the server takes."""
+    assert performed(statement).locks == tuple(locks)
+
+
+@pytest.mark.parametrize(
+    ("statement", "writes"),
+    [
+        ("INSERT INTO t VALUES (1)", [("t",)]),
+        ("UPDATE s.t SET a = 1 FROM u", [("s", "t")]),
+        ("DELETE FROM t USING u", [("t",)]),
+        ("MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN DELETE", [("t",)]),
+        ("TRUNCATE t, s.u", [("t",), ("s", "u")]),
+        ("WITH x AS (DELETE FROM s.t RETURNING *) INSERT INTO u SELECT * FROM x", [("u",), ("s", "t")]),
+        ("WITH x AS (UPDATE t SET a = 1 RETURNING *) SELECT * FROM x", [("t",)]),
+        ("CREATE TABLE y AS WITH x AS (DELETE FROM t RETURNING *) SELECT * FROM x", [("t",)]),
+        ("SELECT 1", []),
+    ],
+)
+def test_whose_rows_are_written(statement: str, writes: list[QualifiedName]) -> None:
+    """Wherever in the statement the writing stands."""
+    assert performed(statement).writes == tuple(writes)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["DO $$BEGIN END$$", "CALL p()", "SELECT pg_terminate_backend(1)", "WITH x AS (SELECT f()) SELECT * FROM x"],
+)
+def test_what_does_not_say_what_it_does(statement: str) -> None:
+    """A block, a procedure or a function may write anything that it mentions."""
+    assert performed(statement).opaque
+
+
+@pytest.mark.parametrize("statement", ["UPDATE t SET a = 1", "ALTER TABLE t RENAME TO u", "CREATE TABLE x ()"])
+def test_what_says_what_it_does(statement: str) -> None:
+    """Nothing but what it names is looked at."""
+    assert not performed(statement).opaque
+
+
+def test_truncate_is_told_from_delete() -> None:
+    """It gives tables new files, which the proof has to know."""
+    assert performed("TRUNCATE t RESTART IDENTITY").truncates
+    assert not performed("DELETE FROM t").truncates
+
+
+@pytest.mark.parametrize(
+    ("statement", "locks"),
+    [
+        ("LOCK t", [TableLock(("t",), "ACCESS EXCLUSIVE")]),
+        ("LOCK TABLE s.t, u IN SHARE MODE NOWAIT", [TableLock(("s", "t"), "SHARE"), TableLock(("u",), "SHARE")]),
+        ("LOCK TABLE t IN ROW EXCLUSIVE MODE", [TableLock(("t",), "ROW EXCLUSIVE")]),
+    ],
+)
+def test_lock_table_is_read(statement: str, locks: list[TableLock]) -> None:
+    """LOCK TABLE goes through the lock protocol with all others."""
+    found = only(statement)
+
+    assert isinstance(found, Locking)
+    assert found.locks == tuple(locks)
+
+
+@pytest.mark.parametrize(
+    ("statement", "schemas"),
+    [
+        ('SET search_path = a, "B c"', ("a", "B c")),
+        ("SET LOCAL search_path TO a", ("a",)),
+        ("SET search_path TO DEFAULT", None),
+        ("RESET search_path", None),
+    ],
+)
+def test_search_path_is_honoured(statement: str, schemas: tuple[str, ...] | None) -> None:
+    """Names after it are resolved with it; DEFAULT and RESET give the target's own back."""
+    found = only(statement)
+
+    assert isinstance(found, Path)
+    assert found.schemas == schemas
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SET client_encoding = 'UTF8'",
+        "SET standard_conforming_strings = on",
+        "SET row_security = off",
+        "SET default_tablespace = ''",
+        "SET default_table_access_method = heap",
+        "SET xmloption = content",
+        "SET client_min_messages = warning",
+    ],
+)
+def test_what_tools_set_is_left_out_and_said_so(statement: str) -> None:
+    """What changes nothing about what is done is no reason to refuse a script."""
+    script = parse(f"{statement};\nDROP TABLE t;")
+
+    assert isinstance(script.statements[0], Ignored)
+    assert script.notes == (f"line 1: SET {statement.split()[1]} is left out.",)
+
+
+@pytest.mark.parametrize(
+    "statement", ["SET lock_timeout = '1s'", "SET LOCAL statement_timeout = 0", "RESET lock_timeout"]
+)
+def test_limits_of_a_script_are_left_out(statement: str) -> None:
+    """The note says whose limits hold."""
+    (note,) = parse(f"{statement};\nDROP TABLE t;").notes
+
+    assert note.endswith("_timeout is left out. The target's own limits hold.")
+
+
+@pytest.mark.parametrize("statement", ["LOCK TABLE t", "SET search_path = a", "SET lock_timeout = 0"])
+def test_what_wraps_makes_no_plan_by_itself(statement: str) -> None:
+    """A plan needs something that it does."""
+    with pytest.raises(PlanRefused, match="changes nothing; a plan needs a statement that does"):
+        parse(statement)
 
 
 @pytest.mark.parametrize(
@@ -158,17 +422,10 @@ def test_analyze_is_understood_beside_a_drop() -> None:
         "BEGIN",
         "PREPARE TRANSACTION 'x'",
         "SET ROLE postgres",
-        "SET search_path = x",
         "RESET ALL",
         "COPY t TO PROGRAM 'id'",
         "COPY t FROM '/etc/passwd'",
         "ALTER SYSTEM SET fsync = off",
-        "DELETE FROM t",
-        "UPDATE t SET a = 1",
-        "TRUNCATE t",
-        "DO $$BEGIN END$$",
-        "SELECT pg_terminate_backend(1)",
-        "CREATE TABLE x ()",
         "DROP SCHEMA d.s",
         "DROP SEQUENCE d.s.q",
         "DROP DOMAIN d.s.t",
@@ -191,24 +448,108 @@ def test_analyze_is_understood_beside_a_drop() -> None:
         "DROP TYPE t[]",
         "DROP TABLE d.s.t",
         "DROP TYPE d.s.t",
-        "ALTER TABLE t RENAME TO u",
         "ALTER TABLE t DROP COLUMN a, ADD COLUMN b int",
         "ALTER TABLE t DROP CONSTRAINT a, ALTER COLUMN b DROP NOT NULL",
-        "ALTER TABLE t ALTER COLUMN b DROP DEFAULT",
-        "ALTER TABLE t DISABLE ROW LEVEL SECURITY",
-        "ALTER VIEW v OWNER TO x",
         "ALTER FOREIGN TABLE t DROP COLUMN a",
-        "GRANT ALL ON t TO x",
         "ANALYZE",
         "ANALYZE (VERBOSE) t",
         "VACUUM t",
         "REINDEX TABLE t",
-        "LOCK TABLE t",
         "LISTEN x",
         "LOAD 'x'",
-        "CALL p()",
         "EXPLAIN ANALYZE DROP TABLE t",
         "IMPORT FOREIGN SCHEMA s FROM SERVER x INTO y",
+        "SET SESSION AUTHORIZATION x",
+        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+        "SET CONSTRAINTS ALL DEFERRED",
+        "SET session_replication_role = replica",
+        "SET timezone = 'UTC'",
+        "SET check_function_bodies = off",
+        "SET client_encoding = 'LATIN1'",
+        "SET standard_conforming_strings = off",
+        "SET row_security = on",
+        "SET default_tablespace = 'x'",
+        "RESET ROLE",
+        "LOCK TABLE d.s.t",
+        "TRUNCATE t CASCADE",
+        "CREATE EXTENSION x",
+        "CREATE OPERATOR + (FUNCTION = f, LEFTARG = int)",
+        "CREATE CAST (int AS text) WITH INOUT",
+        'CREATE COLLATION c FROM "C"',
+        "CREATE TYPE t",
+        "CREATE TYPE t (INPUT = f, OUTPUT = g)",
+        "CREATE OR REPLACE AGGREGATE a (int) (sfunc = f, stype = int)",
+        "CREATE TEXT SEARCH CONFIGURATION c (COPY = simple)",
+        "CREATE FOREIGN TABLE f (a int) SERVER s",
+        "CREATE SERVER s FOREIGN DATA WRAPPER w",
+        "CREATE USER MAPPING FOR x SERVER s",
+        "CREATE EVENT TRIGGER e ON ddl_command_start EXECUTE FUNCTION f()",
+        "CREATE PUBLICATION p",
+        "CREATE SUBSCRIPTION s CONNECTION '' PUBLICATION p",
+        "CREATE ROLE r",
+        "CREATE DATABASE d",
+        "CREATE TABLESPACE s LOCATION '/x'",
+        "CREATE SCHEMA s CREATE TABLE x ()",
+        "CREATE SCHEMA AUTHORIZATION x",
+        "CREATE TABLE x PARTITION OF p DEFAULT",
+        "CREATE TABLE d.s.x ()",
+        "CREATE TYPE d.s.t AS ENUM ()",
+        "CREATE TYPE d.s.t AS RANGE (subtype = int)",
+        "CREATE DOMAIN d.s.t AS int",
+        "CREATE STATISTICS d.s.t ON a, b FROM t",
+        "CREATE AGGREGATE d.s.a (int) (sfunc = f, stype = int)",
+        "CREATE FUNCTION d.s.f() RETURNS int AS '' LANGUAGE sql",
+        "CREATE INDEX CONCURRENTLY i ON t (a)",
+        "CREATE TEMP TABLE x ()",
+        "CREATE TABLE pg_temp.x ()",
+        "CREATE TEMP TABLE x AS SELECT 1",
+        "CREATE TABLE pg_temp.x AS SELECT 1",
+        "SELECT 1 AS a INTO TEMP x",
+        "SELECT 1 AS a INTO pg_temp.x",
+        "CREATE TEMP VIEW v AS SELECT 1",
+        "CREATE VIEW pg_temp.v AS SELECT 1",
+        "CREATE TEMP SEQUENCE q",
+        "CREATE SEQUENCE pg_temp.q",
+        "CREATE TYPE pg_temp.t AS (a int)",
+        "CREATE TYPE pg_temp.t AS ENUM ()",
+        "CREATE FUNCTION pg_temp.f() RETURNS int AS '' LANGUAGE sql",
+        "ALTER TABLE t ATTACH PARTITION p DEFAULT",
+        "ALTER TABLE t INHERIT p",
+        "ALTER TABLE t SET TABLESPACE x",
+        "ALTER TABLE t DISABLE TRIGGER ALL",
+        "ALTER TABLE t ALTER COLUMN a TYPE bigint",
+        "ALTER TABLE t ADD PRIMARY KEY USING INDEX i",
+        "ALTER TYPE t RENAME ATTRIBUTE a TO b",
+        "ALTER DOMAIN d SET DEFAULT 1",
+        "ALTER FUNCTION f() DEPENDS ON EXTENSION x",
+        "ALTER FOREIGN TABLE t RENAME TO u",
+        "ALTER DATABASE a RENAME TO b",
+        "ALTER ROLE r SET search_path = x",
+        "ALTER EXTENSION x UPDATE",
+        "ALTER EXTENSION x SET SCHEMA s",
+        "ALTER COLLATION c RENAME TO d",
+        "ALTER OPERATOR + (int, int) OWNER TO x",
+        "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO x",
+        "GRANT SELECT ON ALL TABLES IN SCHEMA s TO x",
+        "GRANT r TO x",
+        "REVOKE r FROM x",
+        "GRANT CONNECT ON DATABASE d TO x",
+        "GRANT USAGE ON LANGUAGE plpgsql TO x",
+        "GRANT USAGE ON FOREIGN SERVER s TO x",
+        "GRANT SELECT ON LARGE OBJECT 1 TO x",
+        "COMMENT ON DATABASE d IS 'x'",
+        "COMMENT ON ROLE r IS 'x'",
+        "COMMENT ON EXTENSION x IS 'x'",
+        "COMMENT ON CONSTRAINT c ON DOMAIN d IS 'x'",
+        "SECURITY LABEL ON TABLE t IS 'x'",
+        "REASSIGN OWNED BY a TO b",
+        "PREPARE p AS SELECT 1",
+        "EXECUTE p",
+        "CREATE TABLE x AS EXECUTE p",
+        "DECLARE c CURSOR FOR SELECT 1",
+        "DISCARD ALL",
+        "CLUSTER t",
+        "NOTIFY x",
     ],
 )
 def test_anything_else_is_refused_with_its_line(statement: str) -> None:
