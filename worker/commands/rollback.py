@@ -18,7 +18,14 @@ from worker.objects.quarantine import Quarantine
 from worker.objects.rows import Watched
 from worker.plan import source
 from worker.plan import stages as plan_stages
-from worker.plan.compile import compile_performed, compile_removal, stronger, table_locks, watched_tables
+from worker.plan.compile import (
+    compile_performed,
+    compile_removal,
+    sequence_positions,
+    stronger,
+    table_locks,
+    watched_tables,
+)
 from worker.plan.impact import compute, hash_of
 from worker.plan.names import relation
 from worker.plan.parse import Statement, parse
@@ -184,6 +191,7 @@ class Rollback:
         owner = plan_owner(session, self._plan)
         keepings = compile_performed(session, performed, quarantine, foreseen)
         watched = watched_tables(session, performed, number, foreseen)
+        keepings = (*keepings, *sequence_positions(session, performed, watched))
         before, after = _watching(watched, quarantine)
         run = Change(
             f"line {performed.line}: {words(performed.text)}", (performed.text,), owner, self._stages[number].path

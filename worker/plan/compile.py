@@ -24,7 +24,7 @@ from worker.objects import (
 )
 from worker.objects import range as range_
 from worker.objects import type as type_
-from worker.objects.keeping import Action, Item, Keeping
+from worker.objects.keeping import Action, Address, Item, Keeping
 from worker.objects.quarantine import Quarantine
 from worker.objects.rows import Watched
 from worker.plan.impact import Impact
@@ -184,6 +184,16 @@ def watched_tables(
             raise PlanRefused(f"{named} does not exist", line=performed.line)
         tables.add(oid)
     return rows.reach(session, tables, performed.line, stage) if tables else []
+
+
+def sequence_positions(session: Session, performed: Performed, watched: Sequence[Watched]) -> tuple[Keeping, ...]:
+    """Say how the positions of sequences are kept that a statement may set."""
+    found = set(rows.sequences(session, performed.text)) if performed.opaque else set[int]()
+    if performed.restarts:
+        found.update(rows.owned_sequences(session, watched))
+    return tuple(
+        altered.keep(session, "sequence", Address("pg_class", oid), "", performed.line) for oid in sorted(found)
+    )
 
 
 def table_locks(session: Session, performed: Performed, foreseen: Foreseen | None = None) -> dict[int, str]:
