@@ -217,9 +217,10 @@ END"""
 
 def unwatch(watched: Watched, quarantine: str) -> tuple[str, ...]:
     """Return the statements that take the triggers away again."""
+    # The table may be gone, or have another name: then the proof has more to say than the server.
     return (
-        f"DROP TRIGGER {_TRIGGER} ON {watched.table}",
-        f"DROP TRIGGER {_TRUNCATE} ON {watched.table}",
+        f"DROP TRIGGER IF EXISTS {_TRIGGER} ON {watched.table}",
+        f"DROP TRIGGER IF EXISTS {_TRUNCATE} ON {watched.table}",
         f"DROP FUNCTION {quoted(quarantine, f'capture_{watched.oid}')}()",
     )
 
