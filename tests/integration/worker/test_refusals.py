@@ -744,7 +744,11 @@ REFUSALS = [
     Refusal("a temporary table", _ORDERS, "CREATE TEMP TABLE x (); DROP TABLE orders;", "plan_refused", "temporary"),
     Refusal("GRANT of a role", _ORDERS, "GRANT pg_monitor TO goodbuy_app;", "plan_refused", "not known to be safe"),
     Refusal(
-        "another ALTER TABLE", _ORDERS, "ALTER TABLE orders DROP c, ADD x int;", "plan_refused", "as two statements"
+        "another ALTER TABLE",
+        _ORDERS,
+        "ALTER TABLE orders DROP c, SET TABLESPACE pg_default;",
+        "plan_refused",
+        "not known to be safe",
     ),
     Refusal(
         "CONCURRENTLY",
