@@ -57,6 +57,8 @@ def _alter_table(stmt: Any, line: int) -> Found:
     kind = KINDS.get(stmt.objtype)
     if kind is None:
         raise PlanRefused("ALTER of this kind of object is not known to be safe", line=line)
+    if kind == "type":
+        raise PlanRefused("ALTER TYPE of attributes is not covered yet: their values could not come back", line=line)
     subject = Named(kind, relation_name(stmt.relation, line), missing_ok=bool(stmt.missing_ok))
     found = Found()
     for command in stmt.cmds:

@@ -11,6 +11,7 @@ from pglast.enums import FunctionParameterMode as Mode
 from pglast.enums import ObjectType
 
 from ledger.errors import PlanRefused
+from worker.plan.closure import OWN_SCHEMA_PREFIX
 from worker.plan.performed import KINDS, Alteration, Found, TableLock
 from worker.plan.statements import Named, argument_type, new_name, relation_name
 from worker.plan.writing import written_in
@@ -100,6 +101,8 @@ def _schema(stmt: Any, line: int) -> Found:
         raise PlanRefused("write CREATE SCHEMA and what is in it as statements of their own", line=line)
     if stmt.schemaname is None:
         raise PlanRefused("CREATE SCHEMA needs a name here", line=line)
+    if stmt.schemaname.startswith(OWN_SCHEMA_PREFIX):
+        raise PlanRefused(f"schemas that begin with {OWN_SCHEMA_PREFIX} are Stepback's own", line=line)
     return Found(introduces=[(Named("schema", (stmt.schemaname,)), None)])
 
 
