@@ -89,7 +89,7 @@ def test_plan(cli: CommandLine, target_url: str) -> None:
     assert list(found) == _PLAN.split()
     assert any(s.startswith('ALTER TABLE "public"."health_metrics" SET SCHEMA') for s in found["statements"])
     assert {tuple(item) for item in found["impact"]} == {("kind", "name", "because", "action", "rows", "bytes")}
-    assert {"name": '"public"."health_metrics"', "mode": "ACCESS EXCLUSIVE"} in found["locks"]
+    assert {"name": "public.health_metrics", "mode": "ACCESS EXCLUSIVE"} in found["locks"]
     assert found["refusals"] == []
     assert _catalog(target_url) == before
 
@@ -107,7 +107,7 @@ def test_plan_that_would_be_refused(cli: CommandLine, target_owner_url: str) -> 
     """A plan that a run would refuse is exit code 3, with the reason and its line in the document."""
     with psycopg.connect(target_owner_url, autocommit=True) as conn:
         conn.execute(
-            "INSERT INTO migration_rollbacks (migration_name, rollback_sql) VALUES ('by_hand', E'\\nDELETE FROM users')"
+            "INSERT INTO migration_rollbacks (migration_name, rollback_sql) VALUES ('by_hand', E'\\nCOPY users TO STDOUT')"
         )
 
     done = cli.run("plan", "by_hand", *_TARGET, "--json")
