@@ -169,6 +169,12 @@ class GateFailed(Failed):
     code = "gate_failed"
 
 
+class IncompatibleQueries(Failed):
+    """Queries of the application that could be prepared before could not be any more."""
+
+    code = "incompatible_queries"
+
+
 class WouldLoseData(Failed):
     """Something would disappear that is not preserved."""
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from ledger.errors import Failed, ImpactChanged, LockNotAvailable, OutcomeUnknown, Refused, StepbackError
-from worker import fence, gates, moment, registry, stamp
+from worker import compatibility, fence, gates, moment, registry, stamp
 from worker.commands import Procedure
 from worker.created import Created
 from worker.fence import Done, Holder
@@ -66,6 +66,7 @@ class Apply:
             witness.rehearse(session)
             gates.closing(session, 0)
             stamp.take(session, work.items, work.locks)
+            work = replace(work, queries=compatibility.working(session, work.queries))
             first_lock = time.monotonic()
             self._lock(work.locks)
             self.at("locked")
@@ -117,6 +118,9 @@ class Apply:
         self._change(work.changes, steps)
         work = self._later(work, steps)
         steps.append(self._timed("hold gates", lambda: gates.verify(session, work.gates)))
+        if work.queries:
+            check = partial(compatibility.check, session, work.queries, work.items)
+            steps.append(self._timed("check compatibility", check))
         steps.append(self._timed("check closing", lambda: gates.closing(session, self.holder.run)))
         self.at("gates_held")
         steps.append(self._timed("prove", lambda: prove(session, witness, work.permits, work.writes, looked)))

@@ -84,7 +84,7 @@ WITH ours AS (
 ), facts (fact) AS (
     SELECT concat_ws(' | ', 'relation', name, relkind, relpersistence, pg_get_userbyid(relowner),
                      (SELECT array_agg(acl::text ORDER BY acl::text) FROM unnest(
-                          CASE WHEN relkind = 'v' THEN coalesce(relacl, acldefault('r', relowner)) ELSE relacl END)
+                          coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)))
                       AS acl)::text,
                      reloptions::text, relrowsecurity, relforcerowsecurity, relreplident, relispartition,
                      (SELECT spcname FROM pg_tablespace WHERE oid = reltablespace), obj_description(oid, 'pg_class'),
@@ -150,7 +150,9 @@ WITH ours AS (
       JOIN pg_sequences AS q ON q.schemaname = ours.nspname AND q.sequencename = ours.relname
     UNION ALL
     SELECT concat_ws(' | ', 'type', format('%%I.%%I', n.nspname, t.typname), t.typtype, pg_get_userbyid(t.typowner),
-                     t.typacl::text, obj_description(t.oid, 'pg_type'), t.typarray::regtype,
+                     (SELECT array_agg(acl::text ORDER BY acl::text)
+                        FROM unnest(coalesce(t.typacl, acldefault('T', t.typowner))) AS acl)::text,
+                     obj_description(t.oid, 'pg_type'), t.typarray::regtype,
                      (SELECT array_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid)::text,
                      CASE WHEN t.typtype = 'd' THEN concat_ws(' ', format_type(t.typbasetype, t.typtypmod),
                           t.typcollation::regcollation, t.typnotnull, t.typdefault) END,
@@ -173,7 +175,8 @@ WITH ours AS (
        AND NOT format('%%s.%%s', n.nspname, p.proname) = ANY (%(leave_out)s)
     UNION ALL
     SELECT concat_ws(' | ', 'schema', nspname, pg_get_userbyid(nspowner),
-                     (SELECT array_agg(acl::text ORDER BY acl::text) FROM unnest(nspacl) AS acl)::text,
+                     (SELECT array_agg(acl::text ORDER BY acl::text)
+                        FROM unnest(coalesce(nspacl, acldefault('n', nspowner))) AS acl)::text,
                      obj_description(oid, 'pg_namespace'))
       FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%%' AND nspname NOT LIKE 'emergency\\_backup%%'
 )

@@ -72,6 +72,9 @@ _PERFORM = """CREATE FUNCTION pg_temp.stepback_perform(path text, statement text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'BEGIN PERFORM pg_catalog.set_config(''search_path'', path, true); EXECUTE statement; END'"""
 
+#: Who lacks a privilege, unless it is somebody else.
+_WORKERS_ROLE = "the worker's role"
+
 #: SQLSTATE of a session that the server ended: idle in transaction, or in one transaction, for too long.
 _ENDED = frozenset({"25P03", "25P04"})
 
@@ -159,6 +162,18 @@ class Session:
                 cursor.nextset()
             return cursor.fetchall()
 
+    def try_prepare(self, query: str) -> None:
+        """Let the server parse and analyse somebody's query, and forget it again; inside a transaction, which goes on.
+
+        Raises:
+            StatementFailed: It cannot.
+        """
+        path = ", ".join(sql.Identifier(schema).as_string() for schema in self.schemas) or "''"
+        with self.taken_back(f"SET LOCAL search_path = {path}"):
+            self.execute(f"PREPARE stepback_compatible AS {query}")
+        # No transaction takes a prepared statement back.
+        self.execute("DEALLOCATE stepback_compatible")
+
     def perform(self, statement: str, owner: str) -> None:
         """Run one statement of a plan as the role that owns it, which it can neither leave nor reach beyond.
 
@@ -176,7 +191,12 @@ class Session:
         path = ", ".join(sql.Identifier(schema).as_string() for schema in self.schemas) or "''"
         before = self.value(_STATE)
         self.execute(f"SET LOCAL ROLE {sql.Identifier(owner).as_string()}; {_PERFORM}; SET LOCAL ROLE NONE")
-        self.rows("SELECT pg_temp.stepback_perform(%s::text, %s::text)", (path, statement))
+        try:
+            self.rows("SELECT pg_temp.stepback_perform(%s::text, %s::text)", (path, statement))
+        except NotPossible as error:
+            raise NotPossible(
+                error.message.replace(_WORKERS_ROLE, f"role {owner}, which this plan runs as,")
+            ) from error
         self.execute("DROP FUNCTION pg_temp.stepback_perform(text, text)")
         after = self.value(_STATE)
         if after != before:
@@ -408,7 +428,7 @@ def translate(error: psycopg.Error) -> StepbackError:
         case pg.QueryCanceled():
             return StatementFailed("a statement ran longer than statement_timeout and was cancelled by the server")
         case pg.InsufficientPrivilege():
-            return NotPossible(f"the worker's role lacks a privilege: {_reason(error)}")
+            return NotPossible(f"{_WORKERS_ROLE} lacks a privilege: {_reason(error)}")
     lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     if lost and (error.sqlstate is None or error.sqlstate[:2] in {"08", "57", "53"}):
         return TargetUnreachable(f"the connection to the target was lost: {_reason(error)}")

@@ -46,6 +46,15 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Query:
+    """One query of the application, which must go on working."""
+
+    #: File and line, for messages.
+    where: str
+    text: str
+
+
+@dataclass(frozen=True)
 class FinishStep:
     """One thing to do after COMMIT; may be repeated, and never undoes what is committed."""
 
@@ -86,6 +95,8 @@ class Work:
     #: Tables of the application whose rows are written.
     writes: frozenset[int] = frozenset()
     gates: tuple[Gate, ...] = ()
+    #: Queries of the application that must go on working.
+    queries: tuple[Query, ...] = ()
     finish: tuple[FinishStep, ...] = ()
     #: The registry row, and what it will say.
     registry_id: int | None = None

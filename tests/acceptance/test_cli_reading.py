@@ -107,7 +107,8 @@ def test_plan_that_would_be_refused(cli: CommandLine, target_owner_url: str) -> 
     """A plan that a run would refuse is exit code 3, with the reason and its line in the document."""
     with psycopg.connect(target_owner_url, autocommit=True) as conn:
         conn.execute(
-            "INSERT INTO migration_rollbacks (migration_name, rollback_sql) VALUES ('by_hand', E'\\nCOPY users TO STDOUT')"
+            "INSERT INTO migration_rollbacks (migration_name, rollback_sql)"
+            " VALUES ('by_hand', E'\\nCOPY users TO STDOUT')"
         )
 
     done = cli.run("plan", "by_hand", *_TARGET, "--json")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
-from ledger.errors import Conflict, ImpactNotAccepted, NothingToRecover, RecoverFirst
+from ledger.errors import Conflict, ImpactNotAccepted, NothingToRecover
 from ledger.model import Command
 from worker import fence, registry
-from worker.commands import conflicts
 from worker.commands.backup_views import drop_views
-from worker.commands.rollback import counting_steps, locks_of, relation_names
+from worker.commands.locks import locks_of, relation_names
+from worker.commands.obstacles import refuse_conflicts, refuse_foreign_needs
+from worker.commands.rollback import counting_steps
 from worker.fence import Holder
-from worker.objects import altered, column, inheritance, ownership, sequence, table
+from worker.objects import altered, column, inheritance, ownership, retyped, sequence, table
 from worker.objects import type as type_
 from worker.objects.keeping import GONE, Action, Address, Item, Keeping, Permits, merge, quoted
 from worker.objects.quarantine import Quarantine
@@ -49,8 +50,8 @@ class Recover:
         self._kept = registry.kept_by(session, subject, self._subject)
         if marker is None or not self._kept:
             raise NothingToRecover(_why_nothing(session, subject, completed=marker is not None))
-        _refuse_conflicts(session, self._kept)
-        _refuse_foreign_needs(session, self._kept)
+        refuse_conflicts(session, self._kept)
+        refuse_foreign_needs(session, self._kept)
         quarantine = sorted({kept.quarantine for kept in self._kept if kept.quarantine is not None})
         views, view_permits = drop_views(session, quarantine)
         self._emptied = _emptied(session, self._kept)
@@ -131,7 +132,8 @@ class Recover:
     def _foresee(self, session: Session, group: Sequence[Kept]) -> tuple[Change, ...]:
         """Say what a later stage will do, and refuse early what it could not."""
         if _is_created(group):
-            retired = _retired(session, group, Quarantine(self._holder.run, self._quarantine.command_id))
+            changed = frozenset(kept.address for kept in self._kept)
+            retired = _retired(session, group, Quarantine(self._holder.run, self._quarantine.command_id), changed)
             return tuple(Change(f"take away {keeping.item.label()}", keeping.remove) for keeping in retired)
         return tuple(_bring_back(session, kept) for kept in group)
 
@@ -150,15 +152,19 @@ def _grouped(kept: Sequence[Kept]) -> list[list[Kept]]:
     return groups
 
 
-def _retired(session: Session, group: Sequence[Kept], quarantine: Quarantine) -> tuple[Keeping, ...]:
+def _retired(
+    session: Session, group: Sequence[Kept], quarantine: Quarantine, changed: frozenset[Address] = frozenset()
+) -> tuple[Keeping, ...]:
     """Say how what a rollback created is kept when it goes; what somebody has dropped since is left out.
+
+    What is `changed` back before does not depend on it any more by then.
 
     Raises:
         Conflict: Something of others depends on it by now.
     """
     there = [kept.address for kept in group if _still_there(session, kept.address)]
     try:
-        impact = of_addresses(session, there, "the rollback created it")
+        impact = of_addresses(session, there, "the rollback created it", changed)
     except ImpactNotAccepted as error:
         raise Conflict(f"what the rollback created is in use by now: {error.message}") from error
     return compile_removal(session, impact, quarantine)
@@ -184,145 +190,6 @@ def _why_nothing(session: Session, subject: Holder, *, completed: bool) -> str:
     return f"run {subject.run} keeps nothing; only a rollback can be recovered"
 
 
-#: Whether a name is taken, by something other than what the recovery itself takes away or renames.
-_TAKEN = "SELECT to_regclass(%s) IS NOT NULL AND NOT to_regclass(%s)::oid = ANY (%s::oid[])"
-
-
-def _refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
-    """Find what stands in the way before anything is touched."""
-    problems: list[str] = []
-    freed = [k.address.objid for k in kept if k.how in ("created", "changed")]
-    # By the time that they are needed they will have their names again.
-    ours = {k.address.objid for k in kept if k.how in ("created", "changed", "moved")}
-    made = {k.definition["facts"]["schema_must_be_free"] for k in kept if k.address.catalog == "pg_namespace"}
-    back = {name for k in kept for name in k.definition["facts"].get("must_be_free", [])}
-    for k in kept:
-        facts = k.definition["facts"]
-        problems.extend(_gone(session, k, made))
-        problems.extend(
-            f"{name} exists again"
-            for name in facts.get("must_be_free", [])
-            if session.value(_TAKEN, (name, name, freed))
-        )
-        taken = facts.get("type_must_be_free")
-        if taken is not None and session.value("SELECT to_regtype(%s)", (taken,)) is not None:
-            problems.append(f"type {taken} exists again")
-        routine = facts.get("routine_must_be_free")
-        if routine is not None and session.value(_ROUTINE_THERE, routine):
-            problems.append(f"{k.kind} {k.name} exists again")
-        problems.extend(conflicts.of_parts(session, facts.get("also_must_be_free", [])))
-        problems.extend(conflicts.of_schema(session, facts.get("schema_must_be_free")))
-        if "bound" in facts:
-            problems.extend(conflicts.of_partition(session, k.name, facts))
-        if "column" in facts:
-            problems.extend(_column_conflicts(session, k))
-        problems.extend(
-            f"table {name}, which {k.kind} {k.name} belongs to or refers to, does not exist"
-            for name, oid in (*k.definition["locks"], *((need, 0) for need in [facts.get("needs")] if need is not None))
-            if oid not in ours and name not in back and session.value("SELECT to_regclass(%s)", (name,)) is None
-        )
-    if problems:
-        raise Conflict("cannot be brought back as it was: " + "; ".join(dict.fromkeys(problems)))
-
-
-#: Told by how they are written: a type that an argument had may be gone.
-_ROUTINE_THERE = "SELECT EXISTS (SELECT FROM pg_proc WHERE proname = %s AND oid::regprocedure::text = %s)"
-
-_FOREIGN_NEEDS = """
-SELECT DISTINCT t.oid::regtype::text AS type, (regexp_match(n.nspname, '^emergency_backup_r([0-9]+)_'))[1] AS run
-  FROM pg_depend AS d
-  JOIN pg_type AS t ON d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
-  JOIN pg_namespace AS n ON n.oid = t.typnamespace
- WHERE d.classid = 'pg_class'::regclass
-   AND d.objid IN (SELECT to_regclass(name) FROM unnest(%(tables)s::text[]) AS name)
-   AND n.nspname LIKE 'emergency\\_backup\\_r%%' AND NOT n.nspname::text = ANY (%(own)s)
- ORDER BY 2, 1
-"""
-
-
-def _refuse_foreign_needs(session: Session, kept: Sequence[Kept]) -> None:
-    """See that no table or column comes back while another run keeps a type that it is of.
-
-    Raises:
-        RecoverFirst: Names the types and the runs.
-    """
-    needs = {
-        "tables": [inside(k) for k in kept if k.relation is not None],
-        "own": [k.quarantine for k in kept if k.quarantine is not None],
-    }
-    found = session.rows(_FOREIGN_NEEDS, needs)
-    if found:
-        told = ", ".join(f"{row['type']} (run {row['run']})" for row in found)
-        raise RecoverFirst(f"another run keeps types that are needed: {told}; recover that run first")
-
-
-def _gone(session: Session, kept: Kept, made: Collection[str]) -> list[str]:
-    """Say what has gone since: the kept object itself, or the schema that it stood in unless that is made again."""
-    facts, problems = kept.definition["facts"], list[str]()
-    there = "SELECT to_regclass(%s)" if kept.address.catalog != "pg_type" else "SELECT to_regtype(%s)"
-    names = [*facts.get("stand_ins", []), *([facts["position"]] if "position" in facts else [])]
-    if kept.relation is not None:
-        names.append(inside(kept))
-    elif kept.how == "moved":
-        names.append(place(kept))
-    problems.extend(
-        f"{kept.kind} {kept.name} is no longer in {kept.quarantine}"
-        for name in names
-        if session.value(there, (name,)) is None
-    )
-    schema = facts.get("schema")
-    if (
-        schema is not None
-        and schema not in made
-        and session.value("SELECT to_regnamespace(%s)", (quoted(schema),)) is None
-    ):
-        problems.append(f"schema {schema} does not exist any more")
-    return problems
-
-
-def _column_conflicts(session: Session, kept: Kept) -> list[str]:
-    facts = kept.definition["facts"]
-    columns: list[str] = session.value(
-        "SELECT coalesce(array_agg(attname::text), '{}') FROM pg_attribute"
-        " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
-        (facts["table"],),
-    )
-    problems = [f"column {facts['column']} of {facts['table']} exists again"] if facts["column"] in columns else []
-    key = facts["key"]
-    if columns and not set(key) <= set(columns):
-        return [*problems, f"{facts['table']} has lost the key ({', '.join(key)}) that its values are kept by"]
-    if columns and facts.get("required"):
-        new = column.rows_since(session, facts["table"], inside(kept), key)
-        if new:
-            problems.append(
-                f"{facts['table']} has {new} row(s) inserted since, and column {facts['column']} is NOT NULL without a"
-                " default: give it one of its own in a migration, or remove these rows"
-            )
-    return problems
-
-
-def is_moved_relation(kept: Kept) -> bool:
-    """Whether it is a table, materialized view or sequence that moved."""
-    return kept.how == "moved" and kept.address.catalog == "pg_class"
-
-
-def place(kept: Kept) -> str:
-    """Return where a moved object is now."""
-    return quoted(kept.quarantine or "", kept.definition["facts"]["name"])
-
-
-def quoted_name(kept: Kept) -> str:
-    """Return where a moved relation stood before."""
-    facts = kept.definition["facts"]
-    return quoted(facts["schema"], facts["name"])
-
-
-def inside(kept: Kept) -> str:
-    """Return the table in quarantine that holds an object's rows."""
-    assert kept.quarantine is not None and kept.relation is not None  # noqa: S101, PT018 - the caller looked
-    return quoted(kept.quarantine, kept.relation)
-
-
 _WHERE = "SELECT coalesce((SELECT oid FROM pg_class WHERE oid = %s), to_regclass(%s))::bigint"
 
 
@@ -340,7 +207,9 @@ def _bring_back(session: Session, kept: Kept) -> Change:
         relation = session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],))
         off, on = column.firing(session, relation)
         statements = [*off, *statements, *on]
-    if "grants" in facts:
+    if kept.how == "changed" and not facts.get("retyped"):
+        statements = list(altered.back(session, kept.address, statements, facts))
+    elif "grants" in facts:
         # Grants on columns last: what is revoked from the whole is revoked from its columns.
         statements = [*statements, *ownership.grants(session, facts["grants"]), *facts.get("column_grants", [])]
     verb = {"moved": "move back", "copied": "give back", "defined": "make again", "changed": "change back"}[kept.how]
@@ -348,6 +217,8 @@ def _bring_back(session: Session, kept: Kept) -> Change:
 
 
 def _permits(session: Session, kept: Kept) -> Permits:
+    if kept.definition["facts"].get("retyped"):
+        return retyped.permits(session, kept.address)
     if kept.how == "changed":
         facts = kept.definition["facts"]
         return altered.permits(session, facts["what"], kept.address, facts["detail"])

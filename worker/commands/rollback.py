@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ledger.errors import ImpactChanged, NotAllowed, NothingToRollBack, NotPossible, PlanChanged, PlanRefused
-from ledger.model import Command
+from ledger.errors import ImpactChanged, NothingToRollBack, PlanChanged, PlanRefused
+from ledger.model import Command, Json
 from ledger.settings import TargetSettings
-from worker import gates, registry
+from worker import compatibility, gates, registry
 from worker.commands.backup_views import make_views
+from worker.commands.locks import locks_of, relation_names
+from worker.commands.rights import check_rights, check_writer, plan_owner
 from worker.fence import Holder
 from worker.objects import rows
 from worker.objects.keeping import Action, Address, Item, Keeping, Permits, merge, quoted
@@ -18,7 +20,14 @@ from worker.objects.quarantine import Quarantine
 from worker.objects.rows import Watched
 from worker.plan import source
 from worker.plan import stages as plan_stages
-from worker.plan.compile import compile_performed, compile_removal, stronger, table_locks, watched_tables
+from worker.plan.compile import (
+    compile_performed,
+    compile_removal,
+    sequence_positions,
+    stronger,
+    table_locks,
+    watched_tables,
+)
 from worker.plan.impact import compute, hash_of
 from worker.plan.names import relation
 from worker.plan.parse import Statement, parse
@@ -88,7 +97,7 @@ class Rollback:
             raise NothingToRollBack("none of the objects that the plan removes exists: " + ", ".join(absent))
         self._foreseen = frozenset(item.address for item in items)
         if plan.bare:
-            _check_writer(session, plan, items)
+            check_writer(session, plan, items)
         keepings = [keeping for entry in compiled for keeping in entry.keepings]
         check_rights(session, keepings)
         return Work(
@@ -101,6 +110,7 @@ class Rollback:
             later=tuple((*entry.groundwork, *entry.changes) for entry in compiled[1:]),
             permits=first.permits,
             gates=checks,
+            queries=compatibility.read(self._target.plans),
             finish=(*counting_steps(first.keepings), *_analyzing(session, script.statements)),
             registry_id=plan.row.id if plan.row else None,
             notes=(*script.notes, *(f"{name} does not exist: nothing to do for it" for name in absent)),
@@ -138,7 +148,8 @@ class Rollback:
         watched, changed = self._now.watched, list[Keeping]()
         if watched:
             changed = rows.keep(session, watched, self._quarantine.copies, self._counted, line)
-        made = [_created(row, line) for row in created]
+        rebuilt = {name for k in self._now.keepings for name in _names(k.facts.get("rebuilt"))}
+        made = [_created(row, line) for row in created if row["name"] not in rebuilt]
         self._created.update(keeping.item.address for keeping in made)
         keepings = (*self._now.keepings, *changed, *made)
         self._preserve(session, keepings)
@@ -180,8 +191,9 @@ class Rollback:
         assert self._plan is not None and performed is not None  # noqa: S101, PT018 - prepared; the caller looked
         known = len(quarantine.names)
         owner = plan_owner(session, self._plan)
-        keepings = compile_performed(session, performed, foreseen)
+        keepings = compile_performed(session, performed, quarantine, foreseen)
         watched = watched_tables(session, performed, number, foreseen)
+        keepings = (*keepings, *sequence_positions(session, performed, watched))
         before, after = _watching(watched, quarantine)
         run = Change(
             f"line {performed.line}: {words(performed.text)}", (performed.text,), owner, self._stages[number].path
@@ -197,7 +209,13 @@ class Rollback:
             items,
             (),
             keepings,
-            (*before, run, *after),
+            (
+                *before,
+                *(Change(f"keep {k.item.label()}", k.remove) for k in keepings if k.remove),
+                run,
+                *(Change(f"note what became of {k.item.label()}", k.settle) for k in keepings if k.settle),
+                *after,
+            ),
             merge(permits),
             locks,
             _schemas(quarantine.names[known:]),
@@ -212,7 +230,7 @@ class Rollback:
             foreseen = Foreseen(self._stages[:number])
             with session.resolving(self._stages[number].path):
                 compiled = self._compile(session, number, quarantine, foreseen, frozenset(changed))
-            changed.update(item.address for item in compiled.items)
+            changed.update([item.address for item in compiled.items], compiled.permits)
             yield compiled
 
     def _preserve(self, session: Session, keepings: Sequence[Keeping]) -> None:
@@ -238,177 +256,6 @@ def _dropped(keeping: Keeping) -> set[int]:
     """Return the relation that is only written down: on the way back there is nothing to lock."""
     item = keeping.item
     return {item.address.objid} if item.action is Action.DEFINED and item.address.catalog == "pg_class" else set()
-
-
-_LOCKED_OTHERWISE = """
-SELECT c.oid::bigint, format('%%I.%%I', n.nspname, c.relname) AS name,
-       CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'm' THEN 'MATERIALIZED VIEW' END AS word,
-       pg_get_userbyid(c.relowner) AS owner
-  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
- WHERE c.oid = ANY (%s::oid[]) AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
- ORDER BY c.oid
-"""
-
-
-def locks_of(session: Session, modes: Mapping[int, str]) -> tuple[Lock, ...]:
-    """Return the locks of some relations, in the order in which they are taken.
-
-    LOCK TABLE takes neither sequences nor materialized views. To give one to the owner that it has changes nothing, and
-    takes the same lock; so a position read afterwards is the last one.
-
-    Args:
-        session: In the target.
-        modes: By OID.
-    """
-    return tuple(
-        Lock(
-            row["oid"],
-            row["name"],
-            modes[row["oid"]],
-            None if row["word"] is None else f"ALTER {row['word']} {row['name']} OWNER TO {quoted(row['owner'])}",
-        )
-        for row in session.rows(_LOCKED_OTHERWISE, (sorted(modes),))
-    )
-
-
-def relation_names(session: Session, oids: set[int]) -> dict[int, str]:
-    """Return qualified, quoted names of relations, by OID."""
-    found = session.rows(
-        "SELECT c.oid::bigint, n.nspname AS schema, c.relname AS name FROM pg_class AS c"
-        " JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = ANY (%s::oid[])",
-        (sorted(oids),),
-    )
-    return {row["oid"]: quoted(row["schema"], row["name"]) for row in found}
-
-
-def check_rights(session: Session, keepings: Sequence[Keeping]) -> None:
-    """Check before anything is touched that this role may do all of it.
-
-    Raises:
-        NotPossible: Names the object, its owner, and the GRANT that would help.
-    """
-    if not session.value("SELECT has_database_privilege(current_database(), 'CREATE')"):
-        raise NotPossible("the worker's role may not create schemas here; GRANT CREATE ON DATABASE to it")
-    own = {k.item.relation for k in keepings if k.item.relation is not None}
-    locks = {oid for keeping in keepings for oid in keeping.locks}
-    routines = [k.item.address.objid for k in keepings if k.item.address.catalog == "pg_proc"]
-    types = sorted(k.item.address.objid for k in keepings if k.item.address.catalog == "pg_type")
-    missing = session.row(
-        "SELECT what, owner, current_user AS role FROM ("
-        "  SELECT CASE relkind WHEN 'v' THEN 'view ' ELSE 'table ' END || oid::regclass AS what,"
-        "         relowner::regrole::text AS owner, relowner AS owner_oid,"
-        "         NOT oid = ANY (%(locks)s::oid[]) OR relkind IN ('S', 'm') OR has_table_privilege(oid, 'UPDATE')"
-        "             AS lockable,"
-        "         oid = ANY (%(own)s::oid[]) OR relkind IN ('S', 'm') AS own"
-        "    FROM pg_class WHERE oid = ANY (%(relations)s::oid[])"
-        "  UNION ALL"
-        "  SELECT 'type ' || oid::regtype, typowner::regrole::text, typowner, true, true"
-        "    FROM pg_type WHERE oid = ANY (%(types)s::oid[])"
-        "  UNION ALL"
-        "  SELECT 'schema ' || oid::regnamespace, nspowner::regrole::text, nspowner, true, true"
-        "    FROM pg_namespace WHERE oid = ANY (%(schemas)s::oid[])"
-        "  UNION ALL"
-        "  SELECT 'routine ' || oid::regprocedure, proowner::regrole::text, proowner, true, true"
-        "    FROM pg_proc WHERE oid = ANY (%(routines)s::oid[])"
-        ") AS needed WHERE (own AND NOT pg_has_role(owner_oid, 'USAGE')) OR NOT lockable LIMIT 1",
-        {
-            "relations": sorted(locks | own),
-            "locks": sorted(locks),
-            "types": types,
-            "routines": routines,
-            "schemas": sorted(k.item.address.objid for k in keepings if k.item.address.catalog == "pg_namespace"),
-            "own": sorted(own.union(*(k.alters for k in keepings))),
-        },
-    )
-    if missing is not None:
-        raise NotPossible(
-            f"{missing['what']} belongs to {missing['owner']}; GRANT {missing['owner']} TO {missing['role']} first"
-        )
-    _check_homes(session, keepings)
-
-
-#: What is made again as somebody's, in a schema where they may make nothing.
-_HOMELESS = """
-SELECT pg_get_userbyid(owner) AS owner, schema::regnamespace::text AS schema
-  FROM (SELECT relowner, relnamespace FROM pg_class WHERE oid = ANY (%(views)s::oid[])
-        UNION SELECT proowner, pronamespace FROM pg_proc WHERE oid = ANY (%(routines)s::oid[])) AS made (owner, schema)
- WHERE NOT has_schema_privilege(owner, schema, 'CREATE') OR NOT has_schema_privilege(schema, 'CREATE')
- LIMIT 1
-"""
-
-
-def _check_homes(session: Session, keepings: Sequence[Keeping]) -> None:
-    """See now that what is made again later may be made there, by its owner as by this role."""
-    views = [k.item.address.objid for k in keepings if k.item.kind == "view"]
-    routines = [k.item.address.objid for k in keepings if k.item.address.catalog == "pg_proc"]
-    homeless = session.row(_HOMELESS, {"views": views, "routines": routines})
-    if homeless is not None:
-        raise NotPossible(
-            f"what {homeless['owner']} has in schema {homeless['schema']} could not be made there again;"
-            f" GRANT CREATE ON SCHEMA {homeless['schema']} TO {homeless['owner']} first"
-        )
-
-
-def _check_writer(session: Session, plan: Plan, items: Sequence[Item]) -> None:
-    """A bare row is only as good as whoever wrote it: may that role itself drop what the row names?"""
-    assert plan.row is not None  # noqa: S101 - a bare plan is a row
-    writer = plan.row.recorded_by
-    if writer is None:
-        raise NotAllowed(
-            f"the registry row of {plan.migration} was written before Stepback was installed, so nobody knows by whom;"
-            " look at it, then write or register it again"
-        )
-    forbidden = session.value(
-        "SELECT coalesce((SELECT 'role ' || %(writer)s || ' does not exist any more' WHERE NOT EXISTS"
-        " (SELECT FROM pg_roles WHERE rolname = %(writer)s)),"
-        " (SELECT format('role %%s, who wrote this plan, may not drop table %%s', %(writer)s, oid::regclass)"
-        "    FROM pg_class WHERE oid = ANY (%(relations)s::oid[]) AND NOT pg_has_role(%(writer)s, relowner, 'USAGE')"
-        "   LIMIT 1),"
-        " (SELECT format('role %%s, who wrote this plan, may not drop type %%s', %(writer)s, oid::regtype)"
-        "    FROM pg_type WHERE oid = ANY (%(types)s::oid[]) AND NOT pg_has_role(%(writer)s, typowner, 'USAGE')"
-        "   LIMIT 1),"
-        " (SELECT format('role %%s, who wrote this plan, may not drop schema %%s', %(writer)s, oid::regnamespace)"
-        "    FROM pg_namespace WHERE oid = ANY (%(schemas)s::oid[]) AND NOT pg_has_role(%(writer)s, nspowner, 'USAGE')"
-        "   LIMIT 1),"
-        " (SELECT format('role %%s, who wrote this plan, may not drop %%s', %(writer)s, oid::regprocedure)"
-        "    FROM pg_proc WHERE oid = ANY (%(routines)s::oid[]) AND NOT pg_has_role(%(writer)s, proowner, 'USAGE')"
-        "   LIMIT 1))",
-        {
-            "writer": writer,
-            "relations": sorted({i.relation for i in items if i.relation is not None}),
-            "types": sorted(i.address.objid for i in items if i.address.catalog == "pg_type"),
-            "schemas": sorted(i.address.objid for i in items if i.address.catalog == "pg_namespace"),
-            "routines": sorted(i.address.objid for i in items if i.address.catalog == "pg_proc"),
-        },
-    )
-    if forbidden is not None:
-        raise NotAllowed(str(forbidden))
-
-
-def plan_owner(session: Session, plan: Plan) -> str:
-    """Return the role that the plan's own statements are run as.
-
-    Raises:
-        NotAllowed: It is a superuser, whom nothing would hold back.
-        NotPossible: The worker cannot act as this role.
-    """
-    row = session.row(
-        "SELECT rolname AS name, rolsuper AS super, pg_has_role(rolname, 'MEMBER') AS member, current_user AS worker"
-        " FROM pg_roles WHERE rolname = coalesce(%s, (SELECT pg_get_userbyid(datdba) FROM pg_database"
-        " WHERE datname = current_database()))",
-        (plan.owner,),
-    )
-    if row is None:
-        raise NotAllowed(f"role {plan.owner}, who owns this plan, does not exist")
-    if row["super"]:
-        raise NotAllowed(
-            f"the plan's own statements would run as {row['name']}, a superuser; name another role in plan.toml:"
-            ' owner = "…"'
-        )
-    if not row["member"]:
-        raise NotPossible(f"the worker cannot act as {row['name']}; GRANT {row['name']} TO {row['worker']} first")
-    name: str = row["name"]
-    return name
 
 
 def _asked_for(session: Session, statements: Sequence[Statement]) -> dict[int, str]:
@@ -447,6 +294,10 @@ def _watching(watched: Sequence[Watched], quarantine: Quarantine) -> tuple[tuple
     ]
     after = [Change(f"let go of {table.table}", rows.unwatch(table, quarantine.copies)) for table in watched]
     return tuple(before), tuple(after)
+
+
+def _names(value: Json) -> list[str]:
+    return [str(entry) for entry in value] if isinstance(value, list) else []
 
 
 def _created(row: Row, line: int) -> Keeping:

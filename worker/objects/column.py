@@ -133,7 +133,7 @@ def keep(session: Session, items: Sequence[Item], quarantine: Quarantine) -> lis
     numbers = [item.address.subid for item in items]
     found = session.row(_TABLE, (relation,))
     assert found is not None  # noqa: S101 - the impact was computed in this transaction
-    key = session.value(_KEY, {"table": relation, "dropped": numbers})
+    key = key_without(session, relation, numbers)
     table = quoted(found["schema"], found["name"])
     if key is None:
         raise PlanRefused(
@@ -143,10 +143,16 @@ def keep(session: Session, items: Sequence[Item], quarantine: Quarantine) -> lis
     # What is computed comes after what it is computed from.
     rows = sorted(session.rows(_COLUMN, (relation, numbers)), key=lambda column: bool(column["generated"]))
     inside = cut(found["name"], f"_{relation}")
-    copy = Copy(table, tuple(key), tuple(rows), quarantine.copies, inside, found["name"], found["forced"])
+    copy = Copy(table, key, tuple(rows), quarantine.copies, inside, found["name"], found["forced"])
     by_number = {item.address.subid: item for item in items}
     keepings = [_keep_one(session, by_number[column["number"]], column, copy) for column in reversed(copy.columns)]
     return [_with_values(session, keepings[0], copy), *keepings[1:]]
+
+
+def key_without(session: Session, table: int, numbers: Sequence[int]) -> tuple[str, ...] | None:
+    """Return the columns of the cheapest key that a table has without some columns; None if it has none."""
+    key = session.value(_KEY, {"table": table, "dropped": list(numbers)})
+    return None if key is None else tuple(key)
 
 
 def _keep_one(session: Session, item: Item, column: Row, copy: Copy) -> Keeping:

@@ -77,6 +77,8 @@ class Keeping:
     remove: tuple[str, ...]
     #: Statements that bring it back, run in order inside the apply of a recovery.
     restore: tuple[str, ...]
+    #: Statements run inside apply after the plan's own statement that this is about.
+    settle: tuple[str, ...] = ()
     #: Statements to run after that recovery's COMMIT; each may be repeated.
     finish: tuple[str, ...] = ()
     #: Relations locked for the removal and for the recovery, as OIDs.

@@ -17,10 +17,14 @@ from worker.target import Row, Session
 
 #: Owner, schema and ACL of an object; without an ACL the server means the built-in default.
 _OBJECTS = {
-    "pg_class": "SELECT relowner AS owner, relnamespace AS schema, relacl AS acl, 'r'::\"char\" AS type"
-    " FROM pg_class WHERE oid = %(oid)s",
+    "pg_class": "SELECT relowner AS owner, relnamespace AS schema, relacl AS acl,"
+    " CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::\"char\" AS type FROM pg_class WHERE oid = %(oid)s",
     "pg_proc": "SELECT proowner AS owner, pronamespace AS schema, proacl AS acl, 'f'::\"char\" AS type"
     " FROM pg_proc WHERE oid = %(oid)s",
+    "pg_type": "SELECT typowner AS owner, typnamespace AS schema, typacl AS acl, 'T'::\"char\" AS type"
+    " FROM pg_type WHERE oid = %(oid)s",
+    "pg_namespace": "SELECT nspowner AS owner, oid AS schema, nspacl AS acl, 'n'::\"char\" AS type"
+    " FROM pg_namespace WHERE oid = %(oid)s",
 }
 
 _GRANTS = """
@@ -125,6 +129,22 @@ def grants(session: Session, kept: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     everybody = sorted({"PUBLIC", kept["owner"], *(grantee for grantee in intruders if grantee is not None)})
     return (*(f"REVOKE ALL ON {kept['subject']} FROM {grantee}" for grantee in everybody), *kept["statements"])
+
+
+def reset(session: Session, address: Address, kept: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the statements that give an object exactly the grants that it had, whoever was given some since.
+
+    Args:
+        session: In the target.
+        address: The object; if it is a relation, its columns lose their grants too.
+        kept: `Ownership.grants`.
+    """
+    rows = session.rows(_GRANTS.format(object=_OBJECTS[address.catalog]), {"oid": address.objid})
+    rows += session.rows(
+        _COLUMN_GRANTS, {"relation": address.objid if address.catalog == "pg_class" else 0, "column": 0}
+    )
+    everybody = sorted({"PUBLIC", kept["owner"], *(row["grantee"] for row in rows if row["grantee"] is not None)})
+    return (*(f"REVOKE ALL ON {kept['subject']} FROM {grantee} CASCADE" for grantee in everybody), *kept["statements"])
 
 
 def _refuse_foreign(rows: list[Row], subject: str) -> None:

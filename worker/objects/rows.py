@@ -109,7 +109,7 @@ SELECT DISTINCT c.oid::bigint, n.nspname AS schema, c.relname AS name, c.oid::re
 
 _MENTIONED = """
 SELECT c.oid::bigint FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p', 'v') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+ WHERE c.relkind::text = ANY (%(kinds)s) AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
    AND n.nspname NOT LIKE 'emergency\\_backup%%'
    AND EXISTS (
        WITH RECURSIVE said (oid, body) AS (
@@ -124,7 +124,24 @@ SELECT c.oid::bigint FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.reln
 
 def mentioned(session: Session, text: str) -> list[int]:
     """Return the tables that a statement mentions, or a function that it mentions does, and so on; as OIDs."""
-    return [row["oid"] for row in session.rows(_MENTIONED, {"text": text})]
+    return [row["oid"] for row in session.rows(_MENTIONED, {"text": text, "kinds": ["r", "p", "v"]})]
+
+
+def sequences(session: Session, text: str) -> list[int]:
+    """Return the sequences that a statement mentions, likewise: setval takes no heed of transactions."""
+    return [row["oid"] for row in session.rows(_MENTIONED, {"text": text, "kinds": ["S"]})]
+
+
+_OWNED = """
+SELECT objid::bigint FROM pg_depend
+ WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND refobjid = ANY (%s::oid[])
+   AND deptype IN ('a', 'i') AND objid IN (SELECT seqrelid FROM pg_sequence)
+"""
+
+
+def owned_sequences(session: Session, tables: Sequence[Watched]) -> list[int]:
+    """Return the sequences that columns of some tables own: TRUNCATE may restart them."""
+    return [row["objid"] for row in session.rows(_OWNED, ([watched.oid for watched in tables],))]
 
 
 def reach(session: Session, tables: Iterable[int], line: int, stage: int) -> list[Watched]:
@@ -200,21 +217,17 @@ END"""
 
 def unwatch(watched: Watched, quarantine: str) -> tuple[str, ...]:
     """Return the statements that take the triggers away again."""
+    # The table may be gone, or have another name: then the proof has more to say than the server.
     return (
-        f"DROP TRIGGER {_TRIGGER} ON {watched.table}",
-        f"DROP TRIGGER {_TRUNCATE} ON {watched.table}",
+        f"DROP TRIGGER IF EXISTS {_TRIGGER} ON {watched.table}",
+        f"DROP TRIGGER IF EXISTS {_TRUNCATE} ON {watched.table}",
         f"DROP FUNCTION {quoted(quarantine, f'capture_{watched.oid}')}()",
     )
 
 
 def truncated(session: Session, tables: Sequence[Watched]) -> Permits:
     """Return the catalog rows that TRUNCATE changes: it gives tables new files, and sequences that it restarts."""
-    sequences = session.rows(
-        "SELECT objid::bigint FROM pg_depend WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass"
-        " AND refobjid = ANY (%s::oid[]) AND deptype IN ('a', 'i') AND objid IN (SELECT seqrelid FROM pg_sequence)",
-        ([watched.oid for watched in tables],),
-    )
-    files = {Address("pg_class", row["objid"]): frozenset({"relfilenode"}) for row in sequences}
+    files = {Address("pg_class", oid): frozenset({"relfilenode"}) for oid in owned_sequences(session, tables)}
     return merge([files, *(rewritten(session, watched.oid) for watched in tables)])
 
 

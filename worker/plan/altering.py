@@ -89,6 +89,11 @@ def _alter_command(command: Any, subject: Named, line: int) -> Iterator[Alterati
     if kind in _COLUMN:
         names = [option.defname for option in _options(command)]
         yield Alteration(_COLUMN[kind], _part(subject, "column", command.name), ", ".join(names))
+    elif kind == Sub.AT_AlterColumnType:
+        # Without USING the type alone says what becomes of the values.
+        to = "" if command.def_.raw_default is not None else command.def_.typeName.names[-1].sval
+        plain = not command.def_.typeName.arrayBounds and not command.def_.typeName.typmods
+        yield Alteration("type", _part(subject, "column", command.name), to if plain else "")
     elif kind in _TABLE:
         names = [f"{o.defnamespace}.{o.defname}" if o.defnamespace else o.defname for o in _options(command)]
         yield Alteration(_TABLE[kind], subject, ", ".join(names))

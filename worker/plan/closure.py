@@ -132,7 +132,8 @@ def _reach(row: Row, closure: Closure) -> Item | None:
         return None
     address = Address(row["catalog"], row["objid"], row["subid"])
     whole = Address(row["catalog"], row["objid"])
-    if {address, whole} & closure.changed:
+    default_of = {Address("pg_class", row["home"], row["adnum"])} if row["adnum"] is not None else set()
+    if {address, whole, *default_of} & closure.changed:
         return None
     known = whole if whole in closure.items and address not in closure.items else address
     if not (row["relkind"] == "S" and row["deptype"] == "a"):

@@ -15,6 +15,7 @@ from worker.objects import (
     index,
     inheritance,
     partition,
+    retyped,
     rows,
     schema,
     sequence,
@@ -23,7 +24,7 @@ from worker.objects import (
 )
 from worker.objects import range as range_
 from worker.objects import type as type_
-from worker.objects.keeping import Action, Item, Keeping
+from worker.objects.keeping import Action, Address, Item, Keeping
 from worker.objects.quarantine import Quarantine
 from worker.objects.rows import Watched
 from worker.plan.impact import Impact
@@ -131,12 +132,15 @@ def _refuse_beyond(session: Session, items: Sequence[Item]) -> None:
         raise PlanRefused(f"{label} {found['reason']}, which would not come back; it is left alone")
 
 
-def compile_performed(session: Session, performed: Performed, foreseen: Foreseen | None = None) -> tuple[Keeping, ...]:
+def compile_performed(
+    session: Session, performed: Performed, quarantine: Quarantine, foreseen: Foreseen | None = None
+) -> tuple[Keeping, ...]:
     """Say how everything that a statement changes is kept while it is run as it is written.
 
     Args:
         session: In the target, before the statement.
         performed: The statement.
+        quarantine: Where values go that it converts.
         foreseen: Where the script changes names before, leads them back to what they are now.
 
     Raises:
@@ -152,7 +156,12 @@ def compile_performed(session: Session, performed: Performed, foreseen: Foreseen
             if named.missing_ok or named.table_missing_ok:
                 continue
             raise PlanRefused(f"{alteration.named} does not exist", line=performed.line)
-        keepings.append(altered.keep(session, alteration.what, address, alteration.detail, performed.line))
+        if alteration.what == "type":
+            settings = altered.settings_of(session, address)
+            retyping = retyped.Retyping(address, alteration.detail, settings, performed.line)
+            keepings.append(retyped.keep(session, retyping, quarantine))
+        else:
+            keepings.append(altered.keep(session, alteration.what, address, alteration.detail, performed.line))
     return tuple(keepings)
 
 
@@ -175,6 +184,16 @@ def watched_tables(
             raise PlanRefused(f"{named} does not exist", line=performed.line)
         tables.add(oid)
     return rows.reach(session, tables, performed.line, stage) if tables else []
+
+
+def sequence_positions(session: Session, performed: Performed, watched: Sequence[Watched]) -> tuple[Keeping, ...]:
+    """Say how the positions of sequences are kept that a statement may set."""
+    found = set(rows.sequences(session, performed.text)) if performed.opaque else set[int]()
+    if performed.restarts:
+        found.update(rows.owned_sequences(session, watched))
+    return tuple(
+        altered.keep(session, "sequence", Address("pg_class", oid), "", performed.line) for oid in sorted(found)
+    )
 
 
 def table_locks(session: Session, performed: Performed, foreseen: Foreseen | None = None) -> dict[int, str]:

@@ -71,14 +71,16 @@ def compute(
     return _reach(session, roots, absent, accepts, changed)
 
 
-def of_addresses(session: Session, addresses: Iterable[Address], because: str) -> Impact:
+def of_addresses(
+    session: Session, addresses: Iterable[Address], because: str, changed: frozenset[Address] = frozenset()
+) -> Impact:
     """Compute what taking some objects away would remove; what hangs on them goes along, others' objects refuse.
 
     Raises:
         ImpactNotAccepted: Objects of others depend on them.
     """
     roots = [_Root(_item(session, address, because), Origin(cascade=True, line=0, place=0)) for address in addresses]
-    return _reach(session, roots, (), (), frozenset())
+    return _reach(session, roots, (), (), changed)
 
 
 def _reach(

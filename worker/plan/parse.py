@@ -46,22 +46,21 @@ def parse(text: str, source: str = "rollback.sql") -> Script:
     found = statements(text, source)
     inner = tuple(_without_outer_transaction(found))
     notes = () if len(inner) == len(found) else ("the outer BEGIN … COMMIT was taken off: the run is one transaction",)
-    read = tuple(_read(raw, text, source) for raw in inner)
+    read = tuple(statement for raw in inner for statement in _read(raw, text, source))
     if not any(isinstance(statement, Removal | Performed) for statement in read):
         raise PlanRefused(f"{source} changes nothing; a plan needs a statement that does")
     return Script(read, (*notes, *(statement.note for statement in read if isinstance(statement, Ignored))))
 
 
-def _read(raw: ast.RawStmt, text: str, source: str) -> Statement:
-    line, exact = line_of(raw, text), slice_of(raw, text)
-    found = (
-        statements_.read(raw.stmt, line, exact)
-        or verbatim.read(raw.stmt, line, exact)
-        or wrapping.read(raw.stmt, line, exact)
-    )
-    if found is None:
-        raise statements_.refusal(raw.stmt, line, exact, source)
-    return found
+def _read(raw: ast.RawStmt, text: str, source: str) -> Iterator[Statement]:
+    line = line_of(raw, text)
+    for stmt, exact in statements_.parted(raw.stmt) or ((raw.stmt, slice_of(raw, text)),):
+        found = (
+            statements_.read(stmt, line, exact) or verbatim.read(stmt, line, exact) or wrapping.read(stmt, line, exact)
+        )
+        if found is None:
+            raise statements_.refusal(stmt, line, exact, source)
+        yield found
 
 
 def statements(text: str, source: str) -> tuple[ast.RawStmt, ...]:

@@ -44,6 +44,8 @@ class Performed:
     #: Whether what it does is not in its text: a function, a block.
     opaque: bool
     truncates: bool
+    #: Whether it restarts the sequences of what it empties.
+    restarts: bool
     line: int
     text: str
 
@@ -84,3 +86,4 @@ class Found:
     writes: list[QualifiedName] = field(default_factory=list)
     opaque: bool = False
     truncates: bool = False
+    restarts: bool = False

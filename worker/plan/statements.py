@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any, Final, TypeAlias
 
-from pglast import ast
+from pglast import ast, parse_sql
 from pglast.enums import AlterTableType, DropBehavior, FunctionParameterMode, ObjectType
+from pglast.stream import RawStream
 
 from ledger.errors import PlanRefused
 
@@ -128,6 +129,30 @@ def read(stmt: object, line: int, text: str) -> Removal | Analyze | None:
     return None
 
 
+def parted(stmt: object) -> tuple[tuple[object, str], ...]:
+    """Part an ALTER TABLE that both drops and changes: what it drops goes first, as on the server.
+
+    Returns:
+        Nodes with their text; none for any other statement.
+    """
+    if not isinstance(stmt, ast.AlterTableStmt) or stmt.objtype != ObjectType.OBJECT_TABLE:
+        return ()
+    commands: tuple[Any, ...] = stmt.cmds or ()
+    drops = tuple(command for command in commands if command.subtype in _ALTERED)
+    others = tuple(command for command in commands if command.subtype not in _ALTERED)
+    if not drops or not others:
+        return ()
+    return tuple(_printed(stmt, part) for part in (drops, others))
+
+
+def _printed(alter: Any, commands: tuple[Any, ...]) -> tuple[object, str]:
+    node = ast.AlterTableStmt(
+        relation=alter.relation, cmds=commands, objtype=alter.objtype, missing_ok=alter.missing_ok
+    )
+    text: str = RawStream()(node)
+    return parse_sql(text)[0].stmt, text
+
+
 def refusal(stmt: object, line: int, text: str, source: str) -> PlanRefused:
     """Return why a statement that nobody reads is refused."""
     advice = _ADVICE.get(type(stmt), "this kind of statement is not known to be safe")
@@ -187,10 +212,7 @@ def argument_type(argument: Any, line: int) -> ArgumentType:
 
 
 def _alter_table(alter: Any, line: int, text: str) -> Removal | None:
-    removing = [command.subtype in _ALTERED for command in alter.cmds]
-    if not all(removing):
-        if any(removing):
-            raise PlanRefused("write what is dropped and what is altered as two statements", line=line)
+    if any(command.subtype not in _ALTERED for command in alter.cmds):
         return None
     table = relation_name(alter.relation, line)
     named = tuple(

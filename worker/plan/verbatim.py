@@ -32,6 +32,7 @@ def read(stmt: object, line: int, text: str) -> Performed | None:
         tuple(dict.fromkeys(found.writes)),
         found.opaque,
         found.truncates,
+        found.restarts,
         line,
         text,
     )

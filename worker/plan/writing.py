@@ -36,7 +36,11 @@ def written_in(stmt: Any, line: int) -> list[QualifiedName]:
 def _truncate(stmt: Any, line: int) -> Found:
     if stmt.behavior == DropBehavior.DROP_CASCADE:
         raise PlanRefused("TRUNCATE … CASCADE would empty tables that it does not name; name them", line=line)
-    return Found(writes=[relation_name(entry, line) for entry in stmt.relations], truncates=True)
+    return Found(
+        writes=[relation_name(entry, line) for entry in stmt.relations],
+        truncates=True,
+        restarts=bool(stmt.restart_seqs),
+    )
 
 
 def _select(stmt: Any, line: int) -> Found:

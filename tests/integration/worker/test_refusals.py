@@ -744,7 +744,11 @@ REFUSALS = [
     Refusal("a temporary table", _ORDERS, "CREATE TEMP TABLE x (); DROP TABLE orders;", "plan_refused", "temporary"),
     Refusal("GRANT of a role", _ORDERS, "GRANT pg_monitor TO goodbuy_app;", "plan_refused", "not known to be safe"),
     Refusal(
-        "another ALTER TABLE", _ORDERS, "ALTER TABLE orders DROP c, ADD x int;", "plan_refused", "as two statements"
+        "another ALTER TABLE",
+        _ORDERS,
+        "ALTER TABLE orders DROP c, SET TABLESPACE pg_default;",
+        "plan_refused",
+        "not known to be safe",
     ),
     Refusal(
         "CONCURRENTLY",
@@ -775,6 +779,8 @@ def assert_refused(engine: Engine, run: Run, code: str, says: str = "") -> None:
 @pytest.mark.parametrize("case", REFUSALS, ids=lambda case: case.name)
 def test_plan_is_refused_and_nothing_is_touched(engine: Engine, case: Refusal) -> None:
     """A plan that cannot be made safe ends in its code and a message that says where, and the target is as it was."""
+    if engine.postgres.version < case.since:
+        pytest.skip(f"PostgreSQL {engine.postgres.version} does not know what this asks for")
     engine.owner(case.given)
     engine.admin(case.admin)
     engine.plan(case.plan)

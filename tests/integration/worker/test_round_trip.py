@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.harness import Engine, KeptRow, Picture, completed, in_order, rows_of
-from tests.integration.worker.cases.alterations import ALTERATIONS
+from tests.integration.worker.cases.alterations import ALTERATIONS, REDEFINITIONS
 from tests.integration.worker.cases.case import BYSTANDERS, Case
 from tests.integration.worker.cases.columns import COLUMNS
 from tests.integration.worker.cases.definitions import DEFINITIONS
@@ -17,6 +17,7 @@ from tests.integration.worker.cases.indexes import INDEXES
 from tests.integration.worker.cases.inheritance import INHERITANCE
 from tests.integration.worker.cases.matviews import MATVIEWS
 from tests.integration.worker.cases.partitions import PARTITIONS
+from tests.integration.worker.cases.retypings import RETYPINGS
 from tests.integration.worker.cases.rows import ROWS
 from tests.integration.worker.cases.schemas import SCHEMAS
 from tests.integration.worker.cases.sequences import SEQUENCES
@@ -30,7 +31,9 @@ KINDS = {
     "type": TYPES,
     "column": COLUMNS,
     "alter": ALTERATIONS,
+    "redefine": REDEFINITIONS,
     "rows": ROWS,
+    "retype": RETYPINGS,
     "partition": PARTITIONS,
     "inheritance": INHERITANCE,
     "sequence": SEQUENCES,

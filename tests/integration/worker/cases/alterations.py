@@ -203,3 +203,131 @@ ALTERATIONS = (
         alters=True,
     ),
 )
+
+_VIEW = (
+    "CREATE TABLE t (id int PRIMARY KEY, a text); CREATE VIEW v AS SELECT id FROM t; GRANT SELECT ON v TO stepback_app;"
+)
+_FUNCTION = "CREATE FUNCTION f(n int DEFAULT 1) RETURNS int LANGUAGE sql STABLE AS 'SELECT n + 1'; COMMENT ON FUNCTION f IS 'f';"
+
+REDEFINITIONS = (
+    Case(
+        "view replaced with the same columns",
+        _VIEW,
+        "CREATE OR REPLACE VIEW v WITH (security_barrier) AS SELECT id FROM t WHERE id > 0;",
+        keeps=("changed view public.v",),
+        alters=True,
+    ),
+    Case(
+        "view replaced with more columns",
+        _VIEW + "COMMENT ON VIEW v IS 'v'",
+        "CREATE OR REPLACE VIEW v AS SELECT id, a FROM t;",
+        keeps=("changed view public.v",),
+        alters=True,
+    ),
+    Case(
+        "view that is not there yet",
+        "CREATE TABLE t (id int)",
+        "CREATE OR REPLACE VIEW v AS SELECT id FROM t; COMMENT ON VIEW v IS 'new';",
+        keeps=("created view public.v", "changed view public.v"),
+        alters=True,
+    ),
+    Case(
+        "view dropped and created anew",
+        _VIEW,
+        "DROP VIEW v; CREATE VIEW v AS SELECT a FROM t;",
+        keeps=("defined view public.v", "created view public.v"),
+        alters=True,
+    ),
+    Case(
+        "function replaced, altered, renamed",
+        _FUNCTION,
+        "CREATE OR REPLACE FUNCTION f(n int DEFAULT 1) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 0; END';"
+        "ALTER FUNCTION f(int) IMMUTABLE COST 7 SET work_mem = '1MB'; ALTER FUNCTION f(int) RENAME TO g;",
+        keeps=("changed function public.f(integer)",) * 3,
+        alters=True,
+    ),
+    Case(
+        "function, procedure, trigger created",
+        "CREATE TABLE t (id int)",
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+        "CREATE PROCEDURE p(n int) LANGUAGE sql AS 'SELECT 1'; CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();",
+        keeps=(
+            "created function public.f()",
+            "created procedure public.p(integer)",
+            "created trigger tr on public.t",
+        ),
+        alters=True,
+    ),
+    Case(
+        "trigger replaced, disabled, renamed",
+        _TABLE + _TRIGGER,
+        "CREATE OR REPLACE TRIGGER one AFTER DELETE ON t FOR EACH ROW EXECUTE FUNCTION f();"
+        "ALTER TABLE t DISABLE TRIGGER two; ALTER TRIGGER one ON t RENAME TO three; ALTER TABLE t DISABLE TRIGGER USER;",
+        keeps=(
+            "changed trigger one on public.t",
+            "changed trigger two on public.t",
+            "changed trigger one on public.t",
+            "changed table public.t",
+        ),
+        alters=True,
+    ),
+    Case(
+        "policy and rule",
+        "CREATE TABLE t (id int PRIMARY KEY); CREATE POLICY p ON t FOR SELECT USING (id > 0); CREATE RULE r AS ON INSERT TO t DO ALSO NOTIFY x",
+        "ALTER POLICY p ON t TO stepback_app USING (id > 1); CREATE POLICY q ON t WITH CHECK (true);"
+        "CREATE OR REPLACE RULE r AS ON INSERT TO t DO ALSO NOTIFY y; ALTER TABLE t DISABLE RULE r;",
+        keeps=(
+            "changed policy p on public.t",
+            "created policy q on public.t",
+            "changed rule r on public.t",
+            "changed rule r on public.t",
+        ),
+        alters=True,
+    ),
+    Case(
+        "grants on everything",
+        _VIEW
+        + _FUNCTION
+        + "CREATE SEQUENCE s; CREATE SCHEMA x; CREATE TYPE e AS ENUM ('a'); GRANT SELECT (a) ON t TO stepback_app",
+        "GRANT ALL ON t, v TO stepback_app WITH GRANT OPTION; REVOKE ALL ON FUNCTION f(int) FROM PUBLIC; REVOKE SELECT (a) ON t FROM stepback_app;"
+        "GRANT USAGE ON SEQUENCE s TO PUBLIC; GRANT CREATE ON SCHEMA x TO stepback_app; REVOKE USAGE ON TYPE e FROM PUBLIC;",
+        keeps=(
+            "changed table public.t",
+            "changed view public.v",
+            "changed function public.f(integer)",
+            "changed table public.t",
+            "changed sequence public.s",
+            "changed schema x",
+            "changed type public.e",
+        ),
+        alters=True,
+    ),
+    Case(
+        "owners",
+        _VIEW + _FUNCTION + "CREATE TYPE e AS ENUM ('a')",
+        "ALTER TABLE t OWNER TO goodbuy_app; ALTER VIEW v OWNER TO goodbuy_app; ALTER FUNCTION f(int) OWNER TO goodbuy_app;"
+        "ALTER TYPE e OWNER TO goodbuy_app;",
+        keeps=(
+            "changed table public.t",
+            "changed view public.v",
+            "changed function public.f(integer)",
+            "changed type public.e",
+        ),
+        alters=True,
+    ),
+    Case(
+        "labels, sequences",
+        "CREATE TYPE e AS ENUM ('a', 'b'); CREATE SEQUENCE s START 5 INCREMENT 2 MAXVALUE 99 CYCLE; SELECT nextval('s'), nextval('s')",
+        "ALTER TYPE e RENAME VALUE 'a' TO 'z'; ALTER SEQUENCE s INCREMENT 3 NO MAXVALUE CACHE 4 NO CYCLE RESTART 1;",
+        keeps=("changed type public.e", "changed sequence public.s"),
+        alters=True,
+    ),
+    Case(
+        "a search_path and harmless settings",
+        "CREATE SCHEMA x; CREATE TABLE x.t (id int PRIMARY KEY, a int DEFAULT 1); CREATE TABLE t (a int)",
+        "SET search_path = x; SET client_min_messages = warning; LOCK TABLE t IN SHARE MODE; ALTER TABLE t ALTER a DROP DEFAULT;"
+        "UPDATE t SET a = 1; DROP TABLE t;",
+        keeps=("changed table column x.t.a", "moved table x.t"),
+        alters=True,
+    ),
+)

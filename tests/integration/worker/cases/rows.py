@@ -111,4 +111,18 @@ ROWS = (
         keeps=(_L,),
         alters=True,
     ),
+    Case(
+        "truncate that restarts a sequence",
+        "CREATE TABLE t (id serial PRIMARY KEY, a text); INSERT INTO t (a) VALUES ('x'), ('y')",
+        "TRUNCATE t RESTART IDENTITY;",
+        keeps=("changed sequence public.t_id_seq", "copied rows public.t"),
+        alters=True,
+    ),
+    Case(
+        "setval",
+        "CREATE SEQUENCE s; SELECT nextval('s'), nextval('s'), nextval('s')",
+        "SELECT setval('s', 100, false);",
+        keeps=("changed sequence public.s",),
+        alters=True,
+    ),
 )

@@ -1,0 +1,160 @@
+"""What stands in the way of a recovery, found before anything is touched: names taken again, things gone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from ledger.errors import Conflict, RecoverFirst
+from worker.commands import conflicts
+from worker.objects import column
+from worker.objects.keeping import quoted
+from worker.registry import Kept
+from worker.target import Session
+
+#: Whether a name is taken, by something other than what the recovery itself takes away or renames.
+_TAKEN = "SELECT to_regclass(%s) IS NOT NULL AND NOT to_regclass(%s)::oid = ANY (%s::oid[])"
+
+
+#: The same for a type, which may be that of a table or view.
+_TYPE_TAKEN = """
+SELECT EXISTS (SELECT FROM pg_type WHERE oid = to_regtype(%s)
+                  AND NOT oid = ANY (%s::oid[]) AND NOT typrelid = ANY (%s::oid[]))
+"""
+
+
+def refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
+    """Find what stands in the way before anything is touched."""
+    problems: list[str] = []
+    freed = [k.address.objid for k in kept if k.how in ("created", "changed")]
+    # By the time that they are needed they will have their names again.
+    ours = {k.address.objid for k in kept if k.how in ("created", "changed", "moved")}
+    made = {facts["schema_must_be_free"] for k in kept if "schema_must_be_free" in (facts := k.definition["facts"])}
+    back = {name for k in kept for name in k.definition["facts"].get("must_be_free", [])}
+    for k in kept:
+        facts = k.definition["facts"]
+        problems.extend(_gone(session, k, made))
+        problems.extend(
+            f"{name} exists again"
+            for name in facts.get("must_be_free", [])
+            if session.value(_TAKEN, (name, name, freed))
+        )
+        taken = facts.get("type_must_be_free")
+        if taken is not None and session.value(_TYPE_TAKEN, (taken, freed, freed)):
+            problems.append(f"type {taken} exists again")
+        routine = facts.get("routine_must_be_free")
+        if routine is not None and session.value(_ROUTINE_THERE, (*routine, freed)):
+            problems.append(f"{k.kind} {k.name} exists again")
+        problems.extend(conflicts.of_parts(session, facts.get("also_must_be_free", [])))
+        problems.extend(conflicts.of_schema(session, facts.get("schema_must_be_free")))
+        if "bound" in facts:
+            problems.extend(conflicts.of_partition(session, k.name, facts))
+        if "column" in facts:
+            problems.extend(_column_conflicts(session, k))
+        problems.extend(
+            f"table {name}, which {k.kind} {k.name} belongs to or refers to, does not exist"
+            for name, oid in (*k.definition["locks"], *((need, 0) for need in [facts.get("needs")] if need is not None))
+            if oid not in ours and name not in back and session.value("SELECT to_regclass(%s)", (name,)) is None
+        )
+    if problems:
+        raise Conflict("cannot be brought back as it was: " + "; ".join(dict.fromkeys(problems)))
+
+
+#: Told by how they are written: a type that an argument had may be gone.
+_ROUTINE_THERE = (
+    "SELECT EXISTS (SELECT FROM pg_proc WHERE proname = %s AND oid::regprocedure::text = %s"
+    " AND NOT oid = ANY (%s::oid[]))"
+)
+
+_FOREIGN_NEEDS = """
+SELECT DISTINCT t.oid::regtype::text AS type, (regexp_match(n.nspname, '^emergency_backup_r([0-9]+)_'))[1] AS run
+  FROM pg_depend AS d
+  JOIN pg_type AS t ON d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
+  JOIN pg_namespace AS n ON n.oid = t.typnamespace
+ WHERE d.classid = 'pg_class'::regclass
+   AND d.objid IN (SELECT to_regclass(name) FROM unnest(%(tables)s::text[]) AS name)
+   AND n.nspname LIKE 'emergency\\_backup\\_r%%' AND NOT n.nspname::text = ANY (%(own)s)
+ ORDER BY 2, 1
+"""
+
+
+def refuse_foreign_needs(session: Session, kept: Sequence[Kept]) -> None:
+    """See that no table or column comes back while another run keeps a type that it is of.
+
+    Raises:
+        RecoverFirst: Names the types and the runs.
+    """
+    needs = {
+        "tables": [inside(k) for k in kept if k.relation is not None],
+        "own": [k.quarantine for k in kept if k.quarantine is not None],
+    }
+    found = session.rows(_FOREIGN_NEEDS, needs)
+    if found:
+        told = ", ".join(f"{row['type']} (run {row['run']})" for row in found)
+        raise RecoverFirst(f"another run keeps types that are needed: {told}; recover that run first")
+
+
+def _gone(session: Session, kept: Kept, made: Collection[str]) -> list[str]:
+    """Say what has gone since: the kept object itself, or the schema that it stood in unless that is made again."""
+    facts, problems = kept.definition["facts"], list[str]()
+    there = "SELECT to_regclass(%s)" if kept.address.catalog != "pg_type" else "SELECT to_regtype(%s)"
+    names = [*facts.get("stand_ins", []), *([facts["position"]] if "position" in facts else [])]
+    if kept.relation is not None:
+        names.append(inside(kept))
+    elif kept.how == "moved":
+        names.append(place(kept))
+    problems.extend(
+        f"{kept.kind} {kept.name} is no longer in {kept.quarantine}"
+        for name in names
+        if session.value(there, (name,)) is None
+    )
+    schema = facts.get("schema")
+    if (
+        schema is not None
+        and schema not in made
+        and session.value("SELECT to_regnamespace(%s)", (quoted(schema),)) is None
+    ):
+        problems.append(f"schema {schema} does not exist any more")
+    return problems
+
+
+def _column_conflicts(session: Session, kept: Kept) -> list[str]:
+    facts = kept.definition["facts"]
+    columns: list[str] = session.value(
+        "SELECT coalesce(array_agg(attname::text), '{}') FROM pg_attribute"
+        " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
+        (facts["table"],),
+    )
+    problems = [f"column {facts['column']} of {facts['table']} exists again"] if facts["column"] in columns else []
+    key = facts["key"]
+    if columns and not set(key) <= set(columns):
+        return [*problems, f"{facts['table']} has lost the key ({', '.join(key)}) that its values are kept by"]
+    if columns and facts.get("required"):
+        new = column.rows_since(session, facts["table"], inside(kept), key)
+        if new:
+            problems.append(
+                f"{facts['table']} has {new} row(s) inserted since, and column {facts['column']} is NOT NULL without a"
+                " default: give it one of its own in a migration, or remove these rows"
+            )
+    return problems
+
+
+def is_moved_relation(kept: Kept) -> bool:
+    """Whether it is a table, materialized view or sequence that moved."""
+    return kept.how == "moved" and kept.address.catalog == "pg_class"
+
+
+def place(kept: Kept) -> str:
+    """Return where a moved object is now."""
+    return quoted(kept.quarantine or "", kept.definition["facts"]["name"])
+
+
+def quoted_name(kept: Kept) -> str:
+    """Return where a moved relation stood before."""
+    facts = kept.definition["facts"]
+    return quoted(facts["schema"], facts["name"])
+
+
+def inside(kept: Kept) -> str:
+    """Return the table in quarantine that holds an object's rows."""
+    assert kept.quarantine is not None and kept.relation is not None  # noqa: S101, PT018 - the caller looked
+    return quoted(kept.quarantine, kept.relation)

@@ -1,0 +1,105 @@
+"""What can be changed about a column without its values: default, NOT NULL, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from worker.objects.aspect import Aspect, one_row
+from worker.objects.keeping import GONE, Address, Permits, quoted
+from worker.objects.subject import Subject
+from worker.target import Session
+
+
+def default(session: Session, of: Subject, _detail: str) -> Iterator[str]:
+    """Return the statement that gives a column the default that it has, or none."""
+    expression = session.value(
+        "SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = %s AND adnum = %s",
+        (of.address.objid, of.address.subid),
+    )
+    yield f"{_column(of)} {'DROP DEFAULT' if expression is None else f'SET DEFAULT {expression}'}"
+
+
+def _default_permits(session: Session, of: Subject, _detail: str) -> Permits:
+    found = session.rows(
+        "SELECT oid::bigint FROM pg_attrdef WHERE adrelid = %s AND adnum = %s", (of.address.objid, of.address.subid)
+    )
+    gone = {Address("pg_attrdef", row["oid"]): GONE for row in found}
+    return {**gone, of.address: frozenset({"atthasdef"})}
+
+
+_NOT_NULL = """
+SELECT a.attnotnull AS set, con.oid::bigint AS constraint, con.conname AS name, con.convalidated AS validated,
+       con.connoinherit AS alone
+  FROM pg_attribute AS a
+  LEFT JOIN pg_constraint AS con ON con.conrelid = a.attrelid AND con.contype = 'n' AND con.conkey = ARRAY[a.attnum]
+ WHERE a.attrelid = %s AND a.attnum = %s
+"""
+
+
+def _not_null(session: Session, of: Subject, _detail: str) -> Iterator[str]:
+    found = one_row(session, _NOT_NULL, of.address.objid, of.address.subid)
+    yield f"{_column(of)} DROP NOT NULL"
+    if found["name"] is not None:
+        how = " NO INHERIT" if found["alone"] else ""
+        name = quoted(found["name"])
+        yield f"ALTER TABLE {of.table} ADD CONSTRAINT {name} NOT NULL {quoted(of.name)}{how} NOT VALID"
+    elif found["set"]:
+        yield f"{_column(of)} SET NOT NULL"
+
+
+def _not_null_finish(session: Session, of: Subject) -> Iterator[str]:
+    found = one_row(session, _NOT_NULL, of.address.objid, of.address.subid)
+    if found["name"] is not None and found["validated"]:
+        yield f"ALTER TABLE {of.table} VALIDATE CONSTRAINT {quoted(found['name'])}"
+
+
+def _not_null_permits(session: Session, of: Subject, _detail: str) -> Permits:
+    found = one_row(session, _NOT_NULL, of.address.objid, of.address.subid)
+    gone = {} if found["constraint"] is None else {Address("pg_constraint", found["constraint"]): GONE}
+    return {**gone, of.address: frozenset({"attnotnull"})}
+
+
+_SETTINGS = """
+SELECT a.attstorage::text AS storage, a.attcompression::text AS compression, a.attoptions AS options,
+       a.attstattarget AS statistics
+  FROM pg_attribute AS a WHERE a.attrelid = %s AND a.attnum = %s
+"""
+_STORAGE: Final = {"p": "PLAIN", "e": "EXTERNAL", "m": "MAIN", "x": "EXTENDED"}
+_COMPRESSION: Final = {"p": "pglz", "l": "lz4", "": "DEFAULT"}
+
+
+def settings(session: Session, of: Subject, options: str) -> Iterator[str]:
+    """Return the statements that give a column the storage, compression and statistics target that it has."""
+    found = one_row(session, _SETTINGS, of.address.objid, of.address.subid)
+    statistics = found["statistics"]
+    yield f"{_column(of)} SET STATISTICS {-1 if statistics is None else statistics}"
+    if options:
+        yield f"{_column(of)} RESET ({options})"
+    if found["options"]:
+        yield f"{_column(of)} SET ({', '.join(found['options'])})"
+    yield f"{_column(of)} SET STORAGE {_STORAGE[found['storage']]}"
+    yield f"{_column(of)} SET COMPRESSION {_COMPRESSION[found['compression']]}"
+
+
+def _settings_permits(session: Session, of: Subject, _detail: str) -> Permits:
+    changed = frozenset({"attstattarget", "attoptions", "attstorage", "attcompression"})
+    # Indexes over the column store its values in the same way.
+    indexes = session.rows(
+        "SELECT a.attrelid::bigint AS index, a.attnum AS number FROM pg_index AS i"
+        " JOIN pg_attribute AS a ON a.attrelid = i.indexrelid WHERE i.indrelid = %s",
+        (of.address.objid,),
+    )
+    also = {Address("pg_class", r["index"], r["number"]): frozenset({"attstorage", "attcompression"}) for r in indexes}
+    return {**also, of.address: changed}
+
+
+def _column(of: Subject) -> str:
+    return f"ALTER TABLE {of.table} ALTER COLUMN {quoted(of.name)}"
+
+
+ASPECTS: Final[Mapping[str, Aspect]] = {
+    "default": Aspect(default, _default_permits),
+    "not null": Aspect(_not_null, _not_null_permits, _not_null_finish),
+    "column settings": Aspect(settings, _settings_permits),
+}
