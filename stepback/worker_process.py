@@ -15,6 +15,8 @@ import stepback
 
 #: How long a worker that was told to stop may take; a little more than it gives the run under way.
 STOP_SECONDS = 40.0
+#: How long a signal to us may go unseen.
+_LOOK_SECONDS = 1.0
 
 
 class WorkerProcess:
@@ -45,7 +47,10 @@ class WorkerProcess:
 
     def wait(self) -> int:
         """Wait until it ends by itself and return its exit code."""
-        return self._process.wait()
+        while True:
+            # Of two signals that come together the system may give both to another thread, and then nothing wakes us.
+            with suppress(subprocess.TimeoutExpired):
+                return self._process.wait(_LOOK_SECONDS)
 
     def running(self) -> bool:
         """Return whether it still runs."""
