@@ -12,7 +12,7 @@ pytest_plugins = ["tests.fix_servers", "tests.fix_ledger", "tests.fix_targets", 
 settings.register_profile("stepback", deadline=None)
 settings.load_profile("stepback")
 
-# Under nohup, or behind a shell's `&`, signals are ignored here, and every process that a test starts would ignore them.
+# Behind nohup or a `&` of the shell signals are ignored here, and every process that a test starts would ignore them.
 for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
