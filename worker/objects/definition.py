@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ledger.errors import PlanRefused
 from worker.objects.keeping import GONE, Address, Item, Keeping, literal, quoted
 from worker.objects.quarantine import Quarantine
 from worker.target import Row, Session
@@ -55,45 +54,6 @@ def comment(session: Session, address: Address, subject: str) -> tuple[str, ...]
         (f"pg_catalog.{address.catalog}", address.objid, address.subid),
     )
     return () if text is None else (f"COMMENT ON {subject} IS {literal(text)}",)
-
-
-_ACL = """
-SELECT pg_get_userbyid(o.owner) AS owner, pg_get_userbyid(a.grantor) AS grantor, a.privilege_type AS privilege,
-       CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS grantee,
-       a.is_grantable AS grantable
-  FROM (SELECT relowner AS owner, relacl AS acl FROM pg_class
-         WHERE %(catalog)s = 'pg_class' AND oid = %(object)s
-        UNION ALL
-        SELECT nspowner, nspacl FROM pg_namespace WHERE %(catalog)s = 'pg_namespace' AND oid = %(object)s
-        UNION ALL
-        SELECT typowner, typacl FROM pg_type WHERE %(catalog)s = 'pg_type' AND oid = %(object)s) AS o
-  LEFT JOIN LATERAL aclexplode(o.acl) WITH ORDINALITY AS a ON true
- WHERE o.acl IS NOT NULL
- ORDER BY a.ordinality
-"""
-
-
-def grants(session: Session, address: Address, word: str, name: str) -> tuple[str, ...]:
-    """Return the statements that give a schema, sequence or type its privileges again; none if they are the defaults.
-
-    Raises:
-        PlanRefused: Somebody other than the owner granted one: nobody else can grant it in that role's name.
-    """
-    found = session.rows(_ACL, {"catalog": address.catalog, "object": address.objid})
-    if not found:
-        return ()
-    statements = [f"REVOKE ALL ON {word} {name} FROM PUBLIC, {quoted(found[0]['owner'])}"]
-    for grant in found:
-        if grant["privilege"] is None:
-            continue
-        if grant["grantor"] != grant["owner"]:
-            raise PlanRefused(
-                f"a privilege on {word.lower()} {name} was granted by {grant['grantor']}, not by its owner, and could"
-                " not be given back so; let the owner grant it"
-            )
-        option = " WITH GRANT OPTION" if grant["grantable"] else ""
-        statements.append(f"GRANT {grant['privilege']} ON {word} {name} TO {grant['grantee']}{option}")
-    return tuple(statements)
 
 
 _Definition = tuple[str, tuple[str, ...], dict[Address, frozenset[str]]]

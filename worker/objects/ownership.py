@@ -131,6 +131,21 @@ def grants(session: Session, kept: Mapping[str, Any]) -> tuple[str, ...]:
     return (*(f"REVOKE ALL ON {kept['subject']} FROM {grantee}" for grantee in everybody), *kept["statements"])
 
 
+def again(session: Session, address: Address, subject: str) -> tuple[str, ...]:
+    """Return the statements that give an object which its owner makes anew its grants; none if they are the defaults.
+
+    Raises:
+        PlanRefused: As in `of`.
+    """
+    rows = session.rows(_GRANTS.format(object=_OBJECTS[address.catalog]), {"oid": address.objid})
+    if rows[0]["plain"]:
+        return ()
+    given = [row for row in rows if row["privilege"] is not None]
+    _refuse_foreign(given, subject)
+    revoke = f"REVOKE ALL ON {subject} FROM PUBLIC, {rows[0]['owner']}"
+    return (revoke, *(_grant(row, row["privilege"], subject) for row in given))
+
+
 def reset(session: Session, address: Address, kept: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the statements that give an object exactly the grants that it had, whoever was given some since.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from worker.objects.definition import comment, grants
+from worker.objects import ownership
+from worker.objects.definition import comment
 from worker.objects.keeping import GONE, Address, Item, Keeping, Permits, quoted
 from worker.objects.quarantine import Quarantine
 from worker.target import Session
@@ -68,7 +69,7 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
     own: tuple[str, ...] = ()
     if session.server_version < MULTIRANGE_FOLLOWS:
         owner = quoted(found["multirange_owner"])
-        privileges = grants(session, Address("pg_type", found["multirange_oid"]), "TYPE", multirange)
+        privileges = ownership.again(session, Address("pg_type", found["multirange_oid"]), f"TYPE {multirange}")
         own = (f"ALTER TYPE {multirange} OWNER TO {owner}", *privileges)
     options.append(f"MULTIRANGE_TYPE_NAME = {multirange}")
     parts = session.rows(_PARTS, {"range": oid})
@@ -81,7 +82,7 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
             f"CREATE TYPE {name} AS RANGE ({', '.join(options)})",
             f"ALTER TYPE {name} OWNER TO {quoted(found['owner'])}",
             *own,
-            *grants(session, item.address, "TYPE", name),
+            *ownership.again(session, item.address, f"TYPE {name}"),
             *comment(session, item.address, f"TYPE {name}"),
             *comment(session, of_range, f"TYPE {multirange}"),
         ),

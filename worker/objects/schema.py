@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from worker.objects.definition import comment, grants
+from worker.objects import ownership
+from worker.objects.definition import comment
 from worker.objects.keeping import GONE, Item, Keeping, quoted
 from worker.objects.quarantine import Quarantine
 from worker.target import Session
@@ -22,7 +23,7 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
         remove=(f"DROP SCHEMA {schema}",),
         restore=(
             f"CREATE SCHEMA {schema} AUTHORIZATION {quoted(found['owner'])}",
-            *grants(session, item.address, "SCHEMA", schema),
+            *ownership.again(session, item.address, f"SCHEMA {schema}"),
             *comment(session, item.address, f"SCHEMA {schema}"),
         ),
         permits={item.address: GONE},

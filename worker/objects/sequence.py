@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ledger.errors import PlanRefused
-from worker.objects.definition import comment, grants
+from worker.objects import ownership
+from worker.objects.definition import comment
 from worker.objects.keeping import GONE, Address, Item, Keeping, cut, literal, quoted
 from worker.objects.quarantine import Quarantine
 from worker.target import Row, Session
@@ -108,7 +109,7 @@ def _identity(session: Session, item: Item, found: Row, quarantine: Quarantine) 
             f"ALTER TABLE {table} ALTER COLUMN {column} ADD {_clause(found, sequence)}",
             f"SELECT setval({literal(sequence)}, last_value, is_called) FROM {position}",
             *(() if found["persistence"] == found["of_table"] else (f"ALTER SEQUENCE {sequence} SET {persistence}",)),
-            *grants(session, item.address, "SEQUENCE", sequence),
+            *ownership.again(session, item.address, f"SEQUENCE {sequence}"),
             *comment(session, item.address, f"SEQUENCE {sequence}"),
         ),
         locks=frozenset({item.address.objid, found["table_oid"]}),
