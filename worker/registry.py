@@ -28,7 +28,7 @@ class Kept:
     quarantine: str | None
     relation: str | None
     address: Address
-    #: locks ([[name, mode]]), restore, finish, facts.
+    #: locks ([[name, OID]]), restore, finish, facts.
     definition: dict[str, Any]
 
 

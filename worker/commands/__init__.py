@@ -13,7 +13,7 @@ class Procedure(Protocol):
     """What a command knows; the executor does it."""
 
     def prepare(self, session: Session) -> Work:
-        """Say what is to be done as the catalog stands. Reads only; called again under the locks."""
+        """Say what is to be done as the catalog stands. Reads only; called again inside apply, before the locks."""
 
     def record(self, session: Session, work: Work) -> None:
         """Write down, in the same transaction, what the first stage preserves or brings back."""

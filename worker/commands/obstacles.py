@@ -138,20 +138,9 @@ def _column_conflicts(session: Session, kept: Kept) -> list[str]:
     return problems
 
 
-def is_moved_relation(kept: Kept) -> bool:
-    """Whether it is a table, materialized view or sequence that moved."""
-    return kept.how == "moved" and kept.address.catalog == "pg_class"
-
-
 def place(kept: Kept) -> str:
     """Return where a moved object is now."""
     return quoted(kept.quarantine or "", kept.definition["facts"]["name"])
-
-
-def quoted_name(kept: Kept) -> str:
-    """Return where a moved relation stood before."""
-    facts = kept.definition["facts"]
-    return quoted(facts["schema"], facts["name"])
 
 
 def inside(kept: Kept) -> str:

@@ -34,7 +34,9 @@ def test_query_that_names_what_goes_may_break(engine: Engine) -> None:
     _queries(engine, "SELECT a FROM t; SELECT * FROM u; UPDATE t SET id = 1")
     engine.plan("ALTER TABLE t DROP COLUMN a; DROP TABLE u;")
 
-    completed(engine.rollback())
+    run = completed(engine.rollback())
+
+    assert "check compatibility" in [step.step for step in run.steps]
 
 
 def test_query_that_did_not_work_before_does_not_count(engine: Engine) -> None:
@@ -43,7 +45,9 @@ def test_query_that_did_not_work_before_does_not_count(engine: Engine) -> None:
     _queries(engine, "SELECT nothing FROM nowhere; SELECT id FROM t")
     engine.plan("CREATE INDEX i ON t (id);")
 
-    completed(engine.rollback())
+    run = completed(engine.rollback())
+
+    assert "check compatibility" in [step.step for step in run.steps]
 
 
 def test_what_cannot_be_prepared_is_refused(engine: Engine) -> None:
