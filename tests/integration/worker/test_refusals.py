@@ -494,7 +494,7 @@ REFUSALS = [
         "GRANT SELECT ON SEQUENCE t_n_seq TO stepback_app WITH GRANT OPTION",
         "ALTER TABLE t DROP n;",
         "plan_refused",
-        "was granted by stepback_app",
+        "stepback_app, who does not own",
         admin="SET ROLE stepback_app; GRANT SELECT ON SEQUENCE t_n_seq TO PUBLIC",
     ),
     Refusal(
