@@ -30,8 +30,8 @@ def ask_rollback(here: Installation, *, target: str, migration: str, reason: str
     return _ask(here, Kind.ROLLBACK, target=target, migration=migration, subject_run=None, reason=reason)
 
 
-def ask_recover(here: Installation, *, run: int, reason: str) -> Submitted:
-    """Ask for a completed rollback to be undone.
+def ask_recover(here: Installation, *, run: int, reason: str, member: str | None = None) -> Submitted:
+    """Ask for a completed rollback to be undone, or one member of a composite plan.
 
     Raises:
         UnknownRun: There is no such run; it is in the audit log.
@@ -43,7 +43,7 @@ def ask_recover(here: Installation, *, run: int, reason: str) -> Submitted:
     except UnknownRun as error:
         refuse(here.engine, actor=here.key.issuer, error=error)
         raise
-    return _ask(here, Kind.RECOVER, target=target, migration=None, subject_run=run, reason=reason)
+    return _ask(here, Kind.RECOVER, target=target, migration=member, subject_run=run, reason=reason)
 
 
 def _ask(

@@ -58,13 +58,14 @@ def rollback(*, migration: str, target: str, reason: str, wait: bool, timeout: f
 
 @click.command()
 @run_argument
+@click.option("--member", metavar="MIGRATION", help="Of a composite plan, only what this member's plan removed.")
 @_manners
-def recover(*, run: int, reason: str, wait: bool, timeout: float | None, as_json: bool) -> int:
+def recover(*, run: int, member: str | None, reason: str, wait: bool, timeout: float | None, as_json: bool) -> int:
     """Undo the completed rollback RUN: schema and data come back as they were."""
     with installation() as here:
         return _carry_through(
             here,
-            lambda: ask_recover(here, run=run, reason=reason),
+            lambda: ask_recover(here, run=run, member=member, reason=reason),
             wait=wait or timeout is not None,
             timeout=timeout,
             as_json=as_json,
