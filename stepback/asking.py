@@ -15,6 +15,8 @@ from ledger.model import Kind
 from producers.envelope import Request, sign
 from producers.submit import Submitted, refuse, submit
 from stepback.installation import Installation, secret
+from worker.commands.needs import needed_first
+from worker.fence import Holder
 from worker.plan import source
 
 #: How long a command of the command line may wait for its begin: nobody is surprised by it tomorrow.
@@ -44,6 +46,19 @@ def ask_recover(here: Installation, *, run: int, reason: str, member: str | None
         refuse(here.engine, actor=here.key.issuer, error=error)
         raise
     return _ask(here, Kind.RECOVER, target=target, migration=member, subject_run=run, reason=reason)
+
+
+def runs_needed(here: Installation, run: int) -> tuple[int, ...]:
+    """Return the runs that have to be recovered before another, in order.
+
+    Raises:
+        UnknownRun: There is no such run.
+        StepbackError: The target does not answer.
+    """
+    with transaction(here.engine) as conn:
+        target = find(conn, run).target
+    with here.session(target) as session:
+        return needed_first(session, Holder(installation_id(here.engine), run, 0))
 
 
 def _ask(

@@ -49,4 +49,4 @@ def _remnants(session: Session, named: dict[str, list[Any]]) -> str:
     """Count what is still there of what the run removed, by its exact names."""
     left = session.row(_REMNANTS, named)
     assert left is not None  # noqa: S101 - a SELECT without FROM always has a row
-    return "left: " + ", ".join(f"{left[what]} of {len(named[what])} {what}" for what in ("tables", "types", "columns"))
+    return ", ".join(f"{left[what]} of {len(named[what])} {what}" for what in ("tables", "types", "columns"))

@@ -59,7 +59,7 @@ def of_run(run: Run) -> Document:
             for step in run.steps
         ],
         "summary": [
-            {"step": line.step, "status": line.status, "time": _time(line.time), "details": line.details}
+            {"step": line.step, "status": line.status, "time": _time(line.time), "details": "; ".join(line.details)}
             for line in summary.of_run(run)
         ],
         "preserved": [asdict(kept) for kept in run.preserved],

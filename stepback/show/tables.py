@@ -65,7 +65,7 @@ def of_summary(lines: Iterable[Line]) -> Table:
     made = table("section", "status", "time", "details")
     for line in lines:
         status = plain(line.status, {"SUCCESS": "green", "ERROR": "red"}.get(line.status, ""))
-        made.add_row(line.step, status, moment(line.time), plain(line.details))
+        made.add_row(line.step, status, moment(line.time), plain("\n".join(line.details)))
     return made
 
 

@@ -104,7 +104,9 @@ def refuse_foreign_needs(session: Session, kept: Sequence[Kept]) -> None:
     found = foreign_needs(session, kept)
     if found:
         told = ", ".join(f"{type_} (run {run})" for type_, run in found)
-        raise RecoverFirst(f"types that are needed are kept elsewhere: {told}; recover that first")
+        raise RecoverFirst(
+            f"types that are needed are kept elsewhere: {told}; recover that first, or ask with --with-dependencies"
+        )
 
 
 def _gone(session: Session, kept: Kept, made: Collection[str]) -> list[str]:

@@ -43,8 +43,8 @@ def test_summary_is_the_documents(sample_engine: Engine) -> None:
         "ROLLBACK_COMPLETE",
     ]
     assert {line.status for line in lines[1:]} == {"SUCCESS"}
-    told = {line.step: line.details for line in lines}
-    assert "left: 0 of 5 tables, 0 of 5 types, 0 of 4 columns" in told["VERIFICATION"]
+    told = {line.step: "; ".join(line.details) for line in lines}
+    assert "count what is left: 0 of 5 tables, 0 of 5 types, 0 of 4 columns" in told["VERIFICATION"]
     assert "6 row(s) completed" in told["MIGRATION_TRACKING_UPDATE"]
     assert "REINDEX TABLE CONCURRENTLY" in told["OPTIMIZATION"]
     assert all(f"move table public.{name}" in told["TABLES_REMOVAL"] for name in ("health_alerts", "health_metrics"))
