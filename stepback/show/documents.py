@@ -58,11 +58,11 @@ def of_run(run: Run) -> Document:
             }
             for step in run.steps
         ],
+        "preserved": [asdict(kept) for kept in run.preserved],
         "summary": [
             {"step": line.step, "status": line.status, "time": _time(line.time), "details": "; ".join(line.details)}
             for line in summary.of_run(run)
         ],
-        "preserved": [asdict(kept) for kept in run.preserved],
     }
 
 
