@@ -52,6 +52,9 @@ class Request:
     command_id: UUID
     #: SHA-256 of the plan that is meant; None takes the plan as it is at submit.
     plan_sha256: str | None = None
+    #: SHA-256 of the impact that may go along though the plan does not name all of it, as a refusal or a dry run tells
+    #: it; None accepts nothing. Only for a rollback.
+    accept_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     #: The installation that is meant: its id as text.
     audience: str
     issuer: str
@@ -95,6 +98,8 @@ def decode(payload: bytes) -> Request:
         raise BadSignature("a rollback names a migration, not a run")
     if request.kind is Kind.RECOVER and (request.subject_run is None or request.plan_sha256 is not None):
         raise BadSignature("a recovery names the run to recover, and no plan")
+    if request.kind is Kind.RECOVER and request.accept_sha256 is not None:
+        raise BadSignature("a recovery has no impact to accept")
     if not timedelta(0) < request.not_after - request.issued_at <= MAX_VALIDITY:
         raise BadSignature("not_after has to be later than issued_at, by 24 hours at most")
     _check_reason(request.reason)

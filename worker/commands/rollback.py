@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ledger.errors import ImpactChanged, NothingToRollBack, PlanChanged, PlanRefused
+from ledger.errors import ImpactChanged, ImpactNotAccepted, NothingToRollBack, PlanChanged, PlanRefused
 from ledger.model import Command, Json
 from ledger.settings import TargetSettings
 from worker import compatibility, gates, registry
 from worker.commands.backup_views import make_views
 from worker.commands.locks import locks_of, relation_names
+from worker.commands.remarks import remark
 from worker.commands.rights import check_rights, check_writer, plan_owner
 from worker.fence import Holder
 from worker.objects import rows
 from worker.objects.keeping import Action, Address, Item, Keeping, Permits, merge, quoted
 from worker.objects.quarantine import Quarantine
 from worker.objects.rows import Watched
-from worker.plan import source
+from worker.plan import preserves, source
 from worker.plan import stages as plan_stages
+from worker.plan.acceptance import Acceptance
 from worker.plan.compile import (
     compile_performed,
     compile_removal,
@@ -31,6 +33,7 @@ from worker.plan.compile import (
 from worker.plan.impact import compute, hash_of
 from worker.plan.names import relation
 from worker.plan.parse import Statement, parse
+from worker.plan.preserves import Advice
 from worker.plan.shapes import refuse_others
 from worker.plan.source import Plan
 from worker.plan.stages import Foreseen, split
@@ -55,6 +58,8 @@ class _Compiled:
     groundwork: tuple[Change, ...] = ()
     #: Tables whose rows it may change.
     watched: tuple[Watched, ...] = ()
+    #: Objects of others, which somebody must accept.
+    unaccepted: tuple[Item, ...] = ()
 
 
 class Rollback:
@@ -65,6 +70,9 @@ class Rollback:
         self._holder = holder
         self._target = target
         self._plan: Plan | None = None
+        self._acceptance: Acceptance | None = None
+        #: Tables that plan.toml says the plan's code may change.
+        self._preserved: frozenset[int] = frozenset()
         self._stages: tuple[plan_stages.Stage, ...] = ()
         self._quarantine = Quarantine(holder.run, command.command_id)
         self._first: _Compiled | None = None
@@ -82,7 +90,20 @@ class Rollback:
         Raises:
             StepbackError: Any reason not to do it, before anything is done.
         """
+        work, objection = self.look(session)
+        if objection is not None:
+            raise objection
+        return work
+
+    def look(self, session: Session) -> tuple[Work, ImpactNotAccepted | None]:
+        """Do the same, and return what nobody accepted beside what would be done if somebody did.
+
+        Raises:
+            StepbackError: Any other reason not to do it.
+        """
         plan = self._plan = self._find(session)
+        acceptance = self._acceptance = Acceptance(self._command, plan)
+        self._preserved = preserves.tables(session, plan.options.preserves)
         script = parse(plan.rollback_sql)
         checks = () if plan.verify_sql is None else gates.read(plan.verify_sql)
         self._stages = split(script.statements)
@@ -100,9 +121,15 @@ class Rollback:
             check_writer(session, plan, items)
         keepings = [keeping for entry in compiled for keeping in entry.keepings]
         check_rights(session, keepings)
-        return Work(
+        remarks = remark(session, plan, self._stages, items, keepings)
+        impact_sha256 = hash_of(items)
+        acceptance.check_hash(impact_sha256)
+        missing = acceptance.missing(item for entry in compiled for item in entry.unaccepted)
+        if self._command.accept_sha256 is not None:
+            acceptance = self._acceptance = replace(acceptance, by_hash=frozenset(missing))
+        work = Work(
             items=items,
-            impact_sha256=hash_of(items),
+            impact_sha256=impact_sha256,
             plan_sha256=plan.sha256,
             locks=_locks(session, compiled, _asked_for(session, script.statements)),
             groundwork=first.groundwork,
@@ -114,7 +141,12 @@ class Rollback:
             finish=(*counting_steps(first.keepings), *_analyzing(session, script.statements)),
             registry_id=plan.row.id if plan.row else None,
             notes=(*script.notes, *(f"{name} does not exist: nothing to do for it" for name in absent)),
+            mentions=remarks.mentions,
+            pins=remarks.pins,
+            accepted=tuple(sorted(acceptance.by_hash)),
+            advise=Advice(plan, self._preserved, _runs_code(self._stages)).told,
         )
+        return work, acceptance.refusal(missing, impact_sha256) if set(missing) - acceptance.by_hash else None
 
     def record(self, session: Session, work: Work) -> None:
         """Write down what the first stage preserves, and how it comes back."""
@@ -131,6 +163,8 @@ class Rollback:
         """
         with session.resolving(self._stages[number].path):
             compiled = self._now = self._compile(session, number, self._quarantine)
+        assert self._acceptance is not None  # noqa: S101 - prepared
+        self._acceptance.refuse_later(compiled.unaccepted)
         strange = [
             item.label() for item in compiled.items if not self._is_known(item) and item.action is not Action.CARRIED
         ]
@@ -171,7 +205,7 @@ class Rollback:
         stage = self._stages[number]
         if stage.performed is not None:
             return self._compile_performed(session, number, quarantine, foreseen)
-        impact = compute(session, stage.removals, self._plan.options.accepts, foreseen, changed)
+        impact = compute(session, stage.removals, foreseen, changed)
         known = len(quarantine.names)
         keepings = compile_removal(session, impact, quarantine)
         views, view_permits = make_views(session, keepings)
@@ -182,6 +216,7 @@ class Rollback:
             (*(Change(_verb(keeping), keeping.remove) for keeping in keepings), *views),
             merge([*(keeping.permits for keeping in keepings), view_permits]),
             groundwork=_schemas(quarantine.names[known:]),
+            unaccepted=impact.unaccepted,
         )
 
     def _compile_performed(
@@ -192,7 +227,7 @@ class Rollback:
         known = len(quarantine.names)
         owner = plan_owner(session, self._plan)
         keepings = compile_performed(session, performed, quarantine, foreseen)
-        watched = watched_tables(session, performed, number, foreseen)
+        watched = watched_tables(session, performed, number, foreseen, self._preserved)
         keepings = (*keepings, *sequence_positions(session, performed, watched))
         before, after = _watching(watched, quarantine)
         run = Change(
@@ -250,6 +285,10 @@ class Rollback:
         if self._command.plan_sha256 not in (None, plan.sha256):
             raise PlanChanged(f"the plan of {plan.migration} is not the one that was pinned when this was asked for")
         return plan
+
+
+def _runs_code(stages: Sequence[plan_stages.Stage]) -> bool:
+    return any(stage.performed is not None and preserves.runs_code(stage.performed) for stage in stages)
 
 
 def _dropped(keeping: Keeping) -> set[int]:

@@ -28,6 +28,8 @@ class Options(BaseModel):
     description: Annotated[str, Field(max_length=500)] = ""
     #: Objects of others that the plan may take along, as refusals list them: "table column public.t.c".
     accepts: tuple[str, ...] = ()
+    #: Tables that functions and blocks of the plan may change beside those that their text mentions: "public.log".
+    preserves: tuple[str, ...] = ()
     #: Role that the plan's own statements are run as; the owner of the database if nothing is said.
     owner: Annotated[str, Field(min_length=1, max_length=63)] | None = None
 
