@@ -232,7 +232,8 @@ def test_what_quarantine_holds_fast_is_told(
         ("CREATE TABLE t (id int); CREATE VIEW v AS SELECT id FROM t", "DROP VIEW v;"),
         (
             (
-                "CREATE FUNCTION g() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TABLE t (id int);"
+                "CREATE FUNCTION g() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+                "CREATE TABLE t (id int);"
                 "CREATE TRIGGER g AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION g()"
             ),
             "DROP TABLE t;",
