@@ -23,6 +23,10 @@ class Remarks:
 
     mentions: tuple[Mention, ...]
     pins: tuple[Pin, ...]
+    notes: tuple[str, ...]
+
+
+_PUBLISHING_ALL = "SELECT pubname::text AS name FROM pg_publication WHERE puballtables ORDER BY 1"
 
 
 def remark(
@@ -43,7 +47,11 @@ def remark(
     renamed = {k.item.address for k in keepings if k.facts.get("what") in {"name", "schema"}}
     names = leaving.names_of(session, items, renamed, [new for new, _ in _introduced(stages)])
     _refuse_shadows(session, plan, names)
-    return Remarks(mentions.find(session, names, _going(items, keepings)), pins.find(session, items))
+    notes = tuple(
+        f"publication {row['name']} publishes all tables, those of quarantine too: who subscribes to it needs them"
+        for row in session.rows(_PUBLISHING_ALL)
+    )
+    return Remarks(mentions.find(session, names, _going(items, keepings)), pins.find(session, items), notes)
 
 
 def _introduced(stages: Sequence[Stage]) -> list[tuple[Named, Named | None]]:

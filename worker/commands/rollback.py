@@ -140,7 +140,7 @@ class Rollback:
             queries=compatibility.read(self._target.plans),
             finish=(*counting_steps(first.keepings), *_analyzing(session, script.statements)),
             registry_id=plan.row.id if plan.row else None,
-            notes=(*script.notes, *(f"{name} does not exist: nothing to do for it" for name in absent)),
+            notes=(*script.notes, *(f"{name} does not exist: nothing to do for it" for name in absent), *remarks.notes),
             mentions=remarks.mentions,
             pins=remarks.pins,
             accepted=tuple(sorted(acceptance.by_hash)),

@@ -14,6 +14,7 @@ from worker.objects import (
     function,
     index,
     inheritance,
+    needs,
     partition,
     retyped,
     rows,
@@ -121,7 +122,7 @@ def compile_removal(session: Session, impact: Impact, quarantine: Quarantine) ->
         columns[item.address.objid].append(item)
     for items in columns.values():
         keepings.extend(column.keep(session, items, quarantine))
-    return in_order(keepings, impact.order, _rank)
+    return in_order(needs.noted(session, keepings), impact.order, _rank)
 
 
 def _refuse_beyond(session: Session, items: Sequence[Item]) -> None:
@@ -163,7 +164,7 @@ def compile_performed(
             keepings.append(retyped.keep(session, retyping, quarantine))
         else:
             keepings.append(altered.keep(session, alteration.what, address, alteration.detail, performed.line))
-    return tuple(keepings)
+    return needs.noted(session, keepings)
 
 
 def watched_tables(
