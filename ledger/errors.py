@@ -81,6 +81,12 @@ class BadSignature(Refused):
     code = "bad_signature"
 
 
+class BadRequest(Refused):
+    """What is signed is not a command that could be carried out."""
+
+    code = "bad_request"
+
+
 class Expired(Refused):
     """The command was to be carried out before a time that has passed."""
 

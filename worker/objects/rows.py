@@ -178,6 +178,8 @@ def reach(session: Session, tables: Iterable[int], line: int, stage: int) -> lis
             tuple(row["cascaded"]),
         )
         for row in found
+        # Rows without a value have nothing that could be kept; that they are gone, the proof tells.
+        if row["columns"]
     ]
 
 

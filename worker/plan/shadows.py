@@ -107,7 +107,7 @@ def _paths(session: Session) -> list[tuple[str, ...]]:
     users = [row["name"] for row in session.rows(_USERS)]
     found = [session.schemas]
     for row in session.rows(_CONFIGURED):
-        path = _split(row["path"])
+        path = split_path(row["path"])
         of_users = [row["role"]] if row["role"] is not None else users or [""]
         found += [tuple(user if schema == "$user" else schema for schema in path) for user in of_users]
     # The server looks into its own schema first, unless the path says otherwise.
@@ -118,7 +118,7 @@ def _paths(session: Session) -> list[tuple[str, ...]]:
 _ENTRY = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",\s]+))\s*(?:,|$)')
 
 
-def _split(path: str) -> tuple[str, ...]:
+def split_path(path: str) -> tuple[str, ...]:
     """Return the schemas of a search_path as it is written in the configuration."""
     entries = ((quoted.replace('""', '"'), plain.lower()) for quoted, plain in _ENTRY.findall(path))
     return tuple(quoted or plain for quoted, plain in entries if quoted or plain)

@@ -330,7 +330,10 @@ def test_preserves_names_tables_that_there_are(engine: Engine, name: str, says: 
 
 def test_names_are_looked_for_as_they_are(engine: Engine) -> None:
     """A name that would be no regular expression, or another one, neither breaks the search nor is missed."""
-    engine.owner('CREATE TABLE "odd(" (id int PRIMARY KEY); INSERT INTO "odd(" VALUES (1); CREATE TABLE "o.d" (); CREATE TABLE "grün" ()')
+    engine.owner(
+        'CREATE TABLE "odd(" (id int PRIMARY KEY); INSERT INTO "odd(" VALUES (1);'
+        'CREATE TABLE "o.d" (); CREATE TABLE "grün" ()'
+    )
     engine.plan('DO $$BEGIN DELETE FROM "odd("; DELETE FROM "grün"; END$$;')
     before = engine.picture()
 
