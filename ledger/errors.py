@@ -164,7 +164,7 @@ class NotPossible(Refused):
 
 
 class ImpactChanged(Failed):
-    """The catalog changed between preflight and apply."""
+    """What the plan reaches is not what preflight found, or not the impact that the command accepts."""
 
     code = "impact_changed"
 
