@@ -89,7 +89,11 @@ def find(session: Session, leaving: Iterable[Leaving]) -> tuple[Shadow, ...]:
         for place, name in enumerate(names, start=1)
         for path in paths
     )
-    first = {(shadow.leaving, shadow.other): shadow for shadow in found if shadow is not None}
+    # Told once each, with the first search_path that finds it: the session's own stands first.
+    first: dict[tuple[Leaving, str], Shadow] = {}
+    for shadow in found:
+        if shadow is not None:
+            first.setdefault((shadow.leaving, shadow.other), shadow)
     return tuple(first.values())
 
 

@@ -135,11 +135,12 @@ def test_name_that_means_what_it_meant_is_not(engine: Engine, given: str, plan: 
 
 def test_search_path_of_a_role_counts(engine: Engine, role: str) -> None:
     """Somebody else's search_path finds the other one, though the worker's own does not."""
-    engine.owner(_BOTH)
-    set_path(engine, path='"$user", "app", PUBLIC', whose=f"ROLE {role}")
-    engine.plan("DROP TABLE app.users;")
+    # Roles are everybody's: tests beside this one must not meet the schema.
+    engine.owner(_BOTH.replace("app", "desk"))
+    set_path(engine, path='"$user", "desk", PUBLIC', whose=f"ROLE {role}")
+    engine.plan("DROP TABLE desk.users;")
 
-    assert f"in the search_path pg_catalog, {role}, app, public" in ended(engine.rollback())
+    assert f"in the search_path pg_catalog, {role}, desk, public" in ended(engine.rollback())
 
 
 def test_schema_by_the_name_of_a_role_counts(engine: Engine, role: str) -> None:
