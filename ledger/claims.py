@@ -35,7 +35,7 @@ _CLAIM = text(
       AND (run.state = 'queued' OR (run.state = 'in_progress' AND run.lease_until <= clock_timestamp()))
     RETURNING run.run, run.attempt, run.started_at, clock_timestamp() AS claimed_at,
               command.command_id, command.kind, command.target, command.migration, command.subject_run,
-              command.plan_sha256, command.requested_by, command.reason, command.not_after
+              command.plan_sha256, command.requested_by, command.reason, command.not_after, command.accept_sha256
     """
 )
 
@@ -139,6 +139,7 @@ def _command(row: Row[Any]) -> Command:
         requested_by=row.requested_by,
         reason=row.reason,
         not_after=row.not_after,
+        accept_sha256=row.accept_sha256,
     )
 
 

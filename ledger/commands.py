@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 _INSERT = text(
     """
     INSERT INTO ledger.commands (command_id, kind, target, migration, subject_run, plan_sha256, requested_by, reason,
-                                 not_after, idempotency_key, envelope)
+                                 not_after, accept_sha256, idempotency_key, envelope)
     VALUES (:command_id, :kind, :target, :migration, :subject_run, :plan_sha256, :requested_by, :reason,
-            :not_after, :idempotency_key, :envelope)
+            :not_after, :accept_sha256, :idempotency_key, :envelope)
     ON CONFLICT DO NOTHING
     RETURNING command_id
     """
@@ -28,7 +28,7 @@ _QUEUE = text("INSERT INTO ledger.runs (command_id) VALUES (:command_id) RETURNI
 
 _KNOWN = text(
     """
-    SELECT run, command_id, kind, target, migration, subject_run, envelope
+    SELECT run, command_id, kind, target, migration, subject_run, accept_sha256, envelope
     FROM ledger.commands JOIN ledger.runs USING (command_id)
     WHERE command_id = :command_id OR (requested_by = :requested_by AND idempotency_key = :idempotency_key)
     ORDER BY command_id = :command_id DESC
@@ -76,5 +76,5 @@ def record(conn: Connection, command: Command, *, envelope: str, idempotency_key
 
 
 def _asks_the_same(known: Row[Any], command: Command) -> bool:
-    asked = (command.kind, command.target, command.migration, command.subject_run)
-    return (known.kind, known.target, known.migration, known.subject_run) == asked
+    asked = (command.kind, command.target, command.migration, command.subject_run, command.accept_sha256)
+    return (known.kind, known.target, known.migration, known.subject_run, known.accept_sha256) == asked

@@ -81,6 +81,12 @@ class BadSignature(Refused):
     code = "bad_signature"
 
 
+class BadRequest(Refused):
+    """What is signed is not a command that could be carried out."""
+
+    code = "bad_request"
+
+
 class Expired(Refused):
     """The command was to be carried out before a time that has passed."""
 
@@ -158,7 +164,7 @@ class NotPossible(Refused):
 
 
 class ImpactChanged(Failed):
-    """The catalog changed between preflight and apply."""
+    """What the plan reaches is not what preflight found, or not the impact that the command accepts."""
 
     code = "impact_changed"
 

@@ -19,7 +19,7 @@ _RUNS: Final = """
            run.state, run.phase, run.attempt, command.requested_by, command.reason, command.submitted_at,
            run.started_at, run.finished_at, run.blocked_seconds,
            coalesce(run.plan_sha256, command.plan_sha256) AS plan_sha256, run.impact_sha256,
-           run.error_code, run.error_message
+           run.error_code, run.error_message, command.accept_sha256
     FROM ledger.runs AS run JOIN ledger.commands AS command USING (command_id)
 """
 
@@ -39,6 +39,15 @@ _STEPS = text(
 )
 _PRESERVED = text(
     "SELECT kind, name, how, rows, bytes, quarantine FROM ledger.preserved WHERE run = :run ORDER BY ordinal"
+)
+
+#: What preflight wrote into the audit log, in its newest attempt.
+_REMARKS = text(
+    """
+    SELECT detail FROM ledger.audit_events
+    WHERE run = :run AND phase = 'preflight' AND step = 'compute impact'
+    ORDER BY seq DESC LIMIT 1
+    """
 )
 
 
@@ -84,7 +93,21 @@ def _whole(conn: Connection, row: Row[Any]) -> Run:
         StepRecord(**{**step._asdict(), "phase": Phase(step.phase)}) for step in conn.execute(_STEPS, {"run": row.run})
     )
     preserved = (Preserved(**item._asdict()) for item in conn.execute(_PRESERVED, {"run": row.run}))
-    return replace(_run(row), steps=tuple(steps), preserved=tuple(preserved))
+    notes = _notes(conn.execute(_REMARKS, {"run": row.run}).scalar_one_or_none() or {})
+    return replace(_run(row), steps=tuple(steps), preserved=tuple(preserved), notes=notes)
+
+
+def _notes(detail: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what preflight remarked upon, as sentences."""
+    return (
+        *detail.get("notes", ()),
+        *(f"{at['kind']} {at['name']} mentions {', '.join(at['mentions'])}" for at in detail.get("mentions", ())),
+        *(
+            f"{at['kind']} {at['name']} cannot be dropped while {at['held_by']} is kept"
+            for at in detail.get("pins", ())
+        ),
+        *(f"{label} was accepted by the hash of the impact" for label in detail.get("accepted", ())),
+    )
 
 
 def _run(row: Row[Any]) -> Run:

@@ -61,6 +61,8 @@ class Command:
     requested_by: str
     reason: str
     not_after: datetime
+    #: Hash of the one impact that may go along though the plan does not name all of it; None accepts nothing.
+    accept_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,10 @@ class Run:
     error: RunError | None
     steps: tuple[StepRecord, ...] = ()
     preserved: tuple[Preserved, ...] = ()
+    #: The impact that the command accepts, by its hash.
+    accept_sha256: str | None = None
+    #: What preflight remarked upon: what else mentions or needs what goes.
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -85,4 +85,5 @@ def pinned(request: Request, migration: str, pin: Pin) -> Command:
         requested_by=request.issuer,
         reason=request.reason,
         not_after=request.not_after,
+        accept_sha256=request.accept_sha256,
     )

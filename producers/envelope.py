@@ -48,7 +48,8 @@ def open_envelope(text: str, find_key: Callable[[str], SigningKey | None]) -> Re
         find_key: Finds a key by its id; revoked ones too, so that the message can say so.
 
     Raises:
-        BadSignature: It is not an envelope, no key in use signed it, or what is signed is not a request.
+        BadSignature: It is not an envelope, or no key in use signed it.
+        BadRequest: What is signed is not a request.
         BadName: The reason is too long, or not plain text.
     """
     header, payload = _split(text)
@@ -70,7 +71,7 @@ def _split(text: str) -> tuple[dict[str, Any], bytes]:
         header, payload = (urlsafe_b64decode(part.encode()) for part in parts.group(1, 2))
     except ValueError:
         raise BadSignature("the envelope is not proper base64url") from None
-    return strict_json("header", header), payload
+    return strict_json("header", header, BadSignature), payload
 
 
 def _key(header: dict[str, Any], find_key: Callable[[str], SigningKey | None]) -> SigningKey:

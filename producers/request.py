@@ -12,7 +12,7 @@ from uuid import UUID
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from ledger.errors import BadName, BadSignature
+from ledger.errors import BadName, BadRequest, Refused
 from ledger.model import Kind
 
 #: Longest reason in characters.
@@ -52,6 +52,9 @@ class Request:
     command_id: UUID
     #: SHA-256 of the plan that is meant; None takes the plan as it is at submit.
     plan_sha256: str | None = None
+    #: SHA-256 of the impact that may go along though the plan does not name all of it, as a refusal or a dry run tells
+    #: it; None accepts nothing. Only for a rollback.
+    accept_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     #: The installation that is meant: its id as text.
     audience: str
     issuer: str
@@ -82,7 +85,7 @@ def decode(payload: bytes) -> Request:
     """Return the request that the JSON holds.
 
     Raises:
-        BadSignature: It is not strict JSON, or its fields are not those of a request.
+        BadRequest: It is not strict JSON, or its fields are not those of a request.
         BadName: The reason is too long, or not plain text.
     """
     fields = strict_json("command", payload)
@@ -90,29 +93,36 @@ def decode(payload: bytes) -> Request:
         # From JSON again, not from the dict: only there does strict mean "a string that is a UUID".
         request = _REQUEST.validate_json(json.dumps(fields))
     except ValidationError as error:
-        raise BadSignature(_explain(error)) from None
+        raise BadRequest(_explain(error)) from None
     if request.kind is Kind.ROLLBACK and request.subject_run is not None:
-        raise BadSignature("a rollback names a migration, not a run")
+        raise BadRequest("a rollback names a migration, not a run")
     if request.kind is Kind.RECOVER and (request.subject_run is None or request.plan_sha256 is not None):
-        raise BadSignature("a recovery names the run to recover, and no plan")
+        raise BadRequest("a recovery names the run to recover, and no plan")
+    if request.kind is Kind.RECOVER and request.accept_sha256 is not None:
+        raise BadRequest("a recovery has no impact to accept")
     if not timedelta(0) < request.not_after - request.issued_at <= MAX_VALIDITY:
-        raise BadSignature("not_after has to be later than issued_at, by 24 hours at most")
+        raise BadRequest("not_after has to be later than issued_at, by 24 hours at most")
     _check_reason(request.reason)
     return request
 
 
-def strict_json(what: str, data: bytes) -> dict[str, Any]:
+def strict_json(what: str, data: bytes, refused: type[Refused] = BadRequest) -> dict[str, Any]:
     """Return the one JSON object in the data: UTF-8, no key twice, whole numbers only.
 
+    Args:
+        what: Names it in the message.
+        data: Encoded.
+        refused: What to raise if it is something else.
+
     Raises:
-        BadSignature: It is something else; `what` names it in the message.
+        Refused: It is something else.
     """
     try:
         value = json.loads(data.decode(), object_pairs_hook=_no_key_twice, parse_constant=_refuse, parse_float=_refuse)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise BadSignature(f"the {what} in the envelope is not one object of strict JSON")
+        raise refused(f"the {what} in the envelope is not one object of strict JSON")
     return value
 
 

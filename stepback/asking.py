@@ -23,13 +23,22 @@ from worker.plan import source
 VALID_FOR = timedelta(hours=1)
 
 
-def ask_rollback(here: Installation, *, target: str, migration: str, reason: str) -> Submitted:
+def ask_rollback(
+    here: Installation, *, target: str, migration: str, reason: str, accept_sha256: str | None = None
+) -> Submitted:
     """Ask for a migration to be rolled back.
+
+    Args:
+        here: The installation.
+        target: Configured name of the database.
+        migration: What to roll back.
+        reason: Why.
+        accept_sha256: Hash of the impact that may go along though the plan does not name all of it.
 
     Raises:
         StepbackError: Any refusal; it is in the audit log.
     """
-    return _ask(here, Kind.ROLLBACK, target=target, migration=migration, subject_run=None, reason=reason)
+    return _ask(here, Kind.ROLLBACK, target=target, migration=migration, reason=reason, accept_sha256=accept_sha256)
 
 
 def ask_recover(here: Installation, *, run: int, reason: str, member: str | None = None) -> Submitted:
@@ -62,7 +71,14 @@ def runs_needed(here: Installation, run: int) -> tuple[int, ...]:
 
 
 def _ask(
-    here: Installation, kind: Kind, *, target: str, migration: str | None, subject_run: int | None, reason: str
+    here: Installation,
+    kind: Kind,
+    *,
+    target: str,
+    reason: str,
+    migration: str | None = None,
+    subject_run: int | None = None,
+    accept_sha256: str | None = None,
 ) -> Submitted:
     _refuse_broken_text(here, {"target": target, "migration": migration or "", "reason": reason})
     now = datetime.now(UTC)
@@ -71,6 +87,7 @@ def _ask(
         target=target,
         migration=migration,
         subject_run=subject_run,
+        accept_sha256=accept_sha256,
         reason=reason,
         command_id=uuid4(),
         audience=str(installation_id(here.engine)),

@@ -127,7 +127,7 @@ class Apply:
             check("check compatibility", partial(compatibility.check, session, work.queries, work.items))
         check("check closing", partial(gates.closing, session, self.holder.run))
         self.at("gates_held")
-        check("prove", partial(prove, session, witness, work.permits, work.writes, looked))
+        check("prove", partial(prove, session, witness, work.permits, work.writes, looked, work.advise))
         self.at("proved")
         blocked_seconds = round(time.monotonic() - first_lock, 6)
         fence.mark(session, self.holder, Done(self.kind, self.migration, work, tuple(journal.steps), blocked_seconds))

@@ -49,6 +49,7 @@ from worker.commands.recover import Recover
 from worker.commands.rollback import Rollback
 from worker.fence import Holder, Marker
 from worker.lease import Lease
+from worker.objects.remarks import as_document
 from worker.target import Session, connect
 from worker.work import FinishStep, Work
 
@@ -260,6 +261,9 @@ class _Attempt:
             "objects": [f"{item.action.value} {item.label()}" for item in work.items],
             "locks": [lock.name for lock in work.locks],
             "notes": list(work.notes),
+            "mentions": [as_document(mention) for mention in work.mentions],
+            "pins": [as_document(pin) for pin in work.pins],
+            "accepted": list(work.accepted),
         }
         self._record(StepRecord(Phase.PREFLIGHT, "compute impact", "completed", time.monotonic() - began), detail)
         self._at("preflight_journaled")

@@ -34,9 +34,11 @@ class Preview:
 
     migration: str
     plan_sha256: str | None
-    #: None where it would be refused.
+    #: None where it would be refused, unless only because nobody accepted all of it.
     work: Work | None
     refusals: tuple[Refusal, ...]
+    #: The command to type next; None where none would help.
+    next: str | None = None
 
 
 def preview(session: Session, target: TargetSettings, name: str, migration: str) -> Preview:
@@ -57,13 +59,17 @@ def preview(session: Session, target: TargetSettings, name: str, migration: str)
         plan_sha256 = None
         try:
             plan_sha256 = source.find(session, target.plans, migration).sha256
-            work = Rollback(_nobody_asks(name, migration), Holder(_NOBODY, 0, 0), target).prepare(session)
+            work, objection = Rollback(_nobody_asks(name, migration), Holder(_NOBODY, 0, 0), target).look(session)
         except Refused as error:
             if error.code == "unknown_migration":
                 raise
             line = error.line if isinstance(error, PlanRefused) else None
             return Preview(migration, plan_sha256, None, (Refusal(error.code, error.message, line),))
-        return Preview(migration, plan_sha256, work, ())
+        typed = f"stepback rollback {migration} --target {name}"
+        if objection is None:
+            return Preview(migration, plan_sha256, work, (), typed)
+        refusal = Refusal(objection.code, objection.message, None)
+        return Preview(migration, plan_sha256, work, (refusal,), f"{typed} --accept {work.impact_sha256}")
     finally:
         session.rollback()
 

@@ -18,6 +18,7 @@ from worker import moment
 from worker.moment import Moment
 from worker.objects.keeping import GONE, Address, Permits
 from worker.target import Row, Session, array
+from worker.work import Advise
 
 #: How a row of each catalog is identified, and which object it belongs to: columns for the key, and the
 #: catalog, objid and subid columns of the object. An own change in a catalog that is not here is refused.
@@ -187,7 +188,14 @@ SELECT relname::text AS name FROM pg_class
 """
 
 
-def prove(apply: Session, witness: Witness, permits: Permits, writes: frozenset[int], looked: Moment) -> str:
+def prove(  # noqa: PLR0917 - what it holds against each other
+    apply: Session,
+    witness: Witness,
+    permits: Permits,
+    writes: frozenset[int],
+    looked: Moment,
+    advise: Advise | None = None,
+) -> str:
     """Prove that nothing is lost which is not preserved; say how many catalog rows were explained.
 
     Args:
@@ -196,6 +204,7 @@ def prove(apply: Session, witness: Witness, permits: Permits, writes: frozenset[
         permits: What the changes explain.
         writes: Tables of the application whose rows the run may write.
         looked: When it was last seen that what is written down is what is there.
+        advise: Says what the author of the plan may do about rows that are not preserved.
 
     Raises:
         WouldLoseData: Names each object that is not explained.
@@ -211,7 +220,10 @@ def prove(apply: Session, witness: Witness, permits: Permits, writes: frozenset[
             unexplained.append(f"{count} row(s) of {label}")
     unexplained.extend(f"{count} row(s) of {name}" for name, count in sorted(catalogs.items()))
     if unexplained:
-        raise WouldLoseData("not preserved: " + "; ".join(unexplained))
+        # What is told of rows may be preserved if the plan asks for it; no more than that.
+        rows = [int(relation) for relation in users if relation not in allowed]
+        told = "" if advise is None else advise(apply, rows, len(unexplained) > len(rows))
+        raise WouldLoseData(f"not preserved: {'; '.join(unexplained)}{told}")
     now = moment.of(apply)
     newer = sorted({witness.describe(loss) for loss in losses if not looked.before(loss.xmin, now)})
     if newer:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeAlias
 
 from worker.objects.keeping import Item, Permits
+from worker.objects.remarks import Mention, Pin
+from worker.target import Session
+
+#: Takes the session of apply, tables (OIDs) whose rows were changed unseen, and whether more was lost than rows;
+#: returns what the author of the plan may do about it, to be added to the refusal.
+Advise: TypeAlias = Callable[[Session, Sequence[int], bool], str]
 
 
 class Section(StrEnum):
@@ -127,6 +134,14 @@ class Work:
     registry_ids: Mapping[str, int] = field(default_factory=dict)
     outcome_status: str = "completed"
     notes: tuple[str, ...] = field(default=())
+    #: Survivors whose text speaks of what goes.
+    mentions: tuple[Mention, ...] = ()
+    #: What cannot be dropped outside while quarantine keeps what goes.
+    pins: tuple[Pin, ...] = ()
+    #: Labels of what goes along only because the command accepts this very impact.
+    accepted: tuple[str, ...] = ()
+    #: What the author of the plan may do about what the proof refuses.
+    advise: Advise | None = None
 
     @property
     def all_changes(self) -> tuple[Change, ...]:

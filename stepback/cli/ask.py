@@ -13,7 +13,7 @@ from ledger.model import Run, State
 from producers.submit import NotRung, Submitted
 from stepback.asking import ask_recover, ask_rollback, runs_needed
 from stepback.cli import exits
-from stepback.cli.options import installation, json_option, run_argument, target_option
+from stepback.cli.options import ImpactHash, installation, json_option, run_argument, target_option
 from stepback.cli.telling import tell_error, tell_failure
 from stepback.following import follow
 from stepback.installation import Installation
@@ -43,13 +43,28 @@ def _manners(command: Callable[..., int]) -> Callable[..., int]:
 @click.command()
 @click.argument("migration", metavar="MIGRATION")
 @target_option
+@click.option(
+    "--accept",
+    type=ImpactHash(),
+    metavar="HASH",
+    help="Accept the very impact that `stepback plan` shows with this hash, where the plan does not name all of it.",
+)
 @_manners
-def rollback(*, migration: str, target: str, reason: str, wait: bool, timeout: float | None, as_json: bool) -> int:
+def rollback(
+    *,
+    migration: str,
+    target: str,
+    accept: str | None,
+    reason: str,
+    wait: bool,
+    timeout: float | None,
+    as_json: bool,
+) -> int:
     """Roll MIGRATION back. What its plan removes is preserved, and `recover` brings it back."""
     with installation() as here:
         return _carry_through(
             here,
-            lambda: ask_rollback(here, target=target, migration=migration, reason=reason),
+            lambda: ask_rollback(here, target=target, migration=migration, reason=reason, accept_sha256=accept),
             wait=wait or timeout is not None,
             timeout=timeout,
             as_json=as_json,

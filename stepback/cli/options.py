@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,8 @@ from stepback.installation import Installation
 
 #: Numbers of runs are bigint.
 _MOST_RUNS = 2**63 - 1
+#: SHA-256, as it is printed.
+_HASH = re.compile(r"[0-9a-f]{64}")
 _MOST_DIGITS = len(str(_MOST_RUNS))
 
 
@@ -30,6 +33,19 @@ class RunNumber(click.ParamType[int]):
         ):
             self.fail("a run is known by its number; `stepback runs` lists them", param, ctx)
         return int(digits)
+
+
+class ImpactHash(click.ParamType[str]):
+    """The hash of an impact. A text that is none is not repeated."""
+
+    name = "hash"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401 - click's signature
+        """Return the hash."""
+        text = str(value)
+        if not _HASH.fullmatch(text):
+            self.fail("a hash is 64 hexadecimal digits, as `stepback plan` prints it", param, ctx)
+        return text
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")

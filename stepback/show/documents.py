@@ -12,6 +12,7 @@ from ledger.audit import Verification
 from ledger.errors import StepbackError
 from ledger.model import AuditEvent, Run
 from stepback.show import summary
+from worker.objects.remarks import as_document
 from worker.preview import Preview
 
 Document: TypeAlias = dict[str, Any]
@@ -45,6 +46,7 @@ def of_run(run: Run) -> Document:
         "blocked_seconds": run.blocked_seconds,
         "plan_sha256": run.plan_sha256,
         "impact_sha256": run.impact_sha256,
+        "accept_sha256": run.accept_sha256,
         "error": run.error and {"code": run.error.code, "message": run.error.message},
         "steps": [
             {
@@ -59,6 +61,7 @@ def of_run(run: Run) -> Document:
             for step in run.steps
         ],
         "preserved": [asdict(kept) for kept in run.preserved],
+        "notes": list(run.notes),
         "summary": [
             {"step": line.step, "status": line.status, "time": _time(line.time), "details": "; ".join(line.details)}
             for line in summary.of_run(run)
@@ -94,6 +97,9 @@ def of_preview(target: str, preview: Preview) -> Document:
         "locks": [{"name": lock.name, "mode": lock.mode} for lock in (work.locks if work else ())],
         "refusals": [asdict(refusal) for refusal in preview.refusals],
         "notes": list(work.notes) if work else [],
+        "mentions": [as_document(mention) for mention in work.mentions] if work else [],
+        "pins": [as_document(pin) for pin in work.pins] if work else [],
+        "next": preview.next,
     }
 
 

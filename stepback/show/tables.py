@@ -57,6 +57,8 @@ def of_run(run: Run) -> RenderableType:
         parts += [Text(""), _steps(run)]
     if run.preserved:
         parts += [Text(""), of_preserved(run.preserved)]
+    if run.notes:
+        parts += [Text(""), *(plain(f"note: {note}") for note in run.notes)]
     return Group(*parts)
 
 
@@ -115,8 +117,11 @@ def of_preview(preview: Preview) -> RenderableType:
     for lock in work.locks:
         locks.add_row(plain(lock.name), lock.mode)
     statements = [plain(f"{statement};") for change in work.all_changes for statement in change.statements]
-    notes = [plain(f"note: {note}") for note in work.notes]
-    return Group(impact, Text(""), locks, Text(""), Text("statements", "bold"), *statements, *notes)
+    remarks: list[RenderableType] = [plain(f"note: {note}") for note in work.notes]
+    remarks += [plain(f"mentions: {mention.told()}", "yellow") for mention in work.mentions]
+    remarks += [plain(f"pins: {pin.told()}") for pin in work.pins]
+    hashed = plain(f"the impact's hash is {work.impact_sha256}")
+    return Group(impact, hashed, Text(""), locks, Text(""), Text("statements", "bold"), *statements, *remarks)
 
 
 def count(number: int | None) -> str:
@@ -166,6 +171,8 @@ def _facts(run: Run) -> Table:
         facts.add_row("blocked", f"{milliseconds(run.blocked_seconds)} ms from the first lock to COMMIT")
     facts.add_row("plan", run.plan_sha256 or "")
     facts.add_row("impact", run.impact_sha256 or "")
+    if run.accept_sha256:
+        facts.add_row("accepted", f"the impact with hash {run.accept_sha256}, whatever the plan does not name of it")
     return facts
 
 

@@ -80,6 +80,34 @@ def test_recovering_what_keeps_nothing_exits_3(cli: CommandLine) -> None:
     assert "nothing_to_recover: run 1 was recovered already, by run 2" in done.err
 
 
+@pytest.mark.usefixtures("worker")
+def test_accepted_impact_travels_with_the_command(cli: CommandLine, target_owner_url: str) -> None:
+    """The hash that a dry run prints goes with the signed command; the run says so, and the audit log."""
+    with psycopg.connect(target_owner_url, autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO migration_rollbacks (migration_name, rollback_sql)"
+            " VALUES ('by_hand', 'DROP TYPE sync_status_enum CASCADE')"
+        )
+
+    typed = cli.run("plan", "by_hand", "--target", "goodbuy_hq", "--json").document["next"].split()
+    rolled = cli.succeed(*typed[1:], "--wait")
+    shown = cli.run("show", str(rolled["run"]))
+
+    assert rolled["accept_sha256"] == rolled["impact_sha256"] == typed[-1]
+    assert f"the impact with hash {typed[-1]}" in shown.out
+    (submitted,) = [event for event in cli.succeed("audit", str(rolled["run"])) if event["type"] == "command_submitted"]
+    assert submitted["detail"]["accept_sha256"] == typed[-1]
+
+
+def test_hash_that_is_none_is_a_mistake_of_usage(cli: CommandLine) -> None:
+    """Exit code 2, and the text is not repeated."""
+    done = cli.run(*_ROLLBACK, "--accept", "s3cret")
+
+    assert done.code == 2
+    assert "64 hexadecimal digits" in done.err
+    assert "s3cret" not in done.err
+
+
 def test_failed_run_exits_1(cli: CommandLine, target_url: str, tmp_path: Path) -> None:
     """A gate that does not hold fails the run: exit code 1, the target is as before."""
     plan = tmp_path / "plans" / "add_health_metrics_table"

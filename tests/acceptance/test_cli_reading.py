@@ -21,9 +21,9 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 #: The promised keys, in the order in which they come.
 _RUN = (
     "run command_id kind target migration subject_run state phase attempt requested_by reason submitted_at started_at"
-    " finished_at blocked_seconds plan_sha256 impact_sha256 error steps preserved summary"
+    " finished_at blocked_seconds plan_sha256 impact_sha256 accept_sha256 error steps preserved notes summary"
 )
-_PLAN = "migration target plan_sha256 impact_sha256 statements impact locks refusals notes"
+_PLAN = "migration target plan_sha256 impact_sha256 statements impact locks refusals notes mentions pins next"
 _EVENT = "seq event_id type occurred_at actor run attempt target phase step outcome detail prev_hash hash"
 
 
@@ -93,6 +93,7 @@ def test_plan(cli: CommandLine, target_url: str) -> None:
     assert {tuple(item) for item in found["impact"]} == {("kind", "name", "because", "action", "rows", "bytes")}
     assert {"name": "public.health_metrics", "mode": "ACCESS EXCLUSIVE"} in found["locks"]
     assert found["refusals"] == []
+    assert found["next"] == "stepback rollback add_health_metrics_table --target goodbuy_hq"
     assert _catalog(target_url) == before
 
 
@@ -120,6 +121,44 @@ def test_plan_that_would_be_refused(cli: CommandLine, target_owner_url: str) -> 
     assert [(refusal["code"], refusal["line"]) for refusal in done.document["refusals"]] == [("plan_refused", 2)]
     assert for_people.code == 3
     assert for_people.err.startswith("plan_refused: line 2: ")
+
+
+def test_plan_that_nobody_accepted(cli: CommandLine, target_owner_url: str) -> None:
+    """All of the impact is shown with its hash, why it would be refused, and the command that accepts it."""
+    with psycopg.connect(target_owner_url, autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO migration_rollbacks (migration_name, rollback_sql)"
+            " VALUES ('by_hand', 'DROP TYPE sync_status_enum CASCADE')"
+        )
+
+    done = cli.run("plan", "by_hand", *_TARGET, "--json")
+    for_people = cli.run("plan", "by_hand", *_TARGET)
+
+    command = f"stepback rollback by_hand --target goodbuy_hq --accept {done.document['impact_sha256']}"
+    assert done.code == for_people.code == 3
+    assert [refusal["code"] for refusal in done.document["refusals"]] == ["impact_not_accepted"]
+    assert "public.quickbooks_sync_logs.status" in {item["name"] for item in done.document["impact"]}
+    assert done.document["next"] == command
+    assert "public.quickbooks_sync_logs.status" in for_people.out
+    assert f"next: {command}" in for_people.out
+    assert for_people.err.startswith("impact_not_accepted: CASCADE would take 2 object(s)")
+
+
+def test_plan_tells_mentions_and_pins(cli: CommandLine, target_owner_url: str) -> None:
+    """What speaks of a table that goes, and what it holds fast, stands beside the impact."""
+    with psycopg.connect(target_owner_url, autocommit=True) as conn:
+        conn.execute("CREATE TYPE shade AS ENUM ('a'); ALTER TABLE health_alerts ADD shade shade")
+        conn.execute("CREATE FUNCTION tidy() RETURNS void LANGUAGE plpgsql AS 'BEGIN DELETE FROM health_alerts; END'")
+
+    found = cli.succeed("plan", "add_health_alerts", *_TARGET)
+    for_people = cli.run("plan", "add_health_alerts", *_TARGET)
+
+    mention = {"kind": "function", "name": "public.tidy()", "mentions": ["table public.health_alerts"]}
+    pin = {"kind": "type", "name": "public.shade", "held_by": "table public.health_alerts"}
+    assert mention in found["mentions"]
+    assert pin in found["pins"]
+    assert "mentions: function public.tidy() mentions table public.health_alerts" in for_people.out
+    assert "pins: type public.shade cannot be dropped while table public.health_alerts is kept" in for_people.out
 
 
 def test_plan_of_nothing(cli: CommandLine) -> None:

@@ -50,7 +50,7 @@ def compile_asides(
     """
     asides = [statement for statement in statements if isinstance(statement, Aside)]
     drops = [Removal((a.named,), a.line, a.text) for a in asides if a.what == "drop index"]
-    impact = compute(session, drops, plan.options.accepts)
+    impact = compute(session, drops)
     keepings = [replace(keeping, remove=(), permits={}) for keeping in compile_removal(session, impact, quarantine)]
     gone = {keeping.item.address.objid: keeping.item.name for keeping in keepings}
     steps: list[FinishStep] = []

@@ -12,6 +12,7 @@ from worker.objects import rows
 from worker.objects.keeping import Action, Address, Item, Keeping, Permits, merge, quoted
 from worker.objects.quarantine import Quarantine
 from worker.objects.rows import Watched
+from worker.plan import preserves
 from worker.plan import stages as plan_stages
 from worker.plan.compile import (
     compile_performed,
@@ -39,6 +40,8 @@ class Staged:
     stage: plan_stages.Stage
     #: Its place in the run, from 0: what it keeps is told apart by it.
     number: int
+    #: Tables that the plan says its code may change, as OIDs.
+    preserved: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,20 @@ class Compiled:
     groundwork: tuple[Change, ...] = ()
     #: Tables whose rows it may change.
     watched: tuple[Watched, ...] = ()
+    #: Objects of others, which somebody must accept.
+    unaccepted: tuple[Item, ...] = ()
 
 
-def staged(scripts: Sequence[tuple[Plan, Script]]) -> tuple[Staged, ...]:
-    """Return the stages of some scripts, one after the other; the first holds removals only, and may be empty."""
+def staged(session: Session, scripts: Sequence[tuple[Plan, Script]]) -> tuple[Staged, ...]:
+    """Return the stages of some scripts, one after the other; the first holds removals only, and may be empty.
+
+    Raises:
+        PlanRefused: A plan preserves a table that does not exist.
+    """
+    preserved = {plan.migration: preserves.tables(session, plan.options.preserves) for plan, _script in scripts}
     found = [(plan, stage) for plan, script in scripts for stage in split(script.statements)]
     filled = [found[0], *((plan, stage) for plan, stage in found[1:] if stage.removals or stage.performed is not None)]
-    return tuple(Staged(plan, stage, number) for number, (plan, stage) in enumerate(filled))
+    return tuple(Staged(plan, stage, number, preserved[plan.migration]) for number, (plan, stage) in enumerate(filled))
 
 
 def compile_stage(
@@ -89,7 +99,7 @@ def compile_stage(
     known = len(quarantine.names)
     if stage.performed is not None:
         return _performed(session, staged, stage.performed, quarantine, foreseen)
-    impact = compute(session, stage.removals, staged.plan.options.accepts, foreseen, changed)
+    impact = compute(session, stage.removals, foreseen, changed)
     keepings = compile_removal(session, impact, quarantine)
     views, view_permits = make_views(session, keepings)
     return Compiled(
@@ -100,6 +110,7 @@ def compile_stage(
         (*(Change(_verb(k), k.remove, section=sections.of_item(k.item)) for k in keepings), *views),
         merge([*(keeping.permits for keeping in keepings), view_permits]),
         groundwork=_schemas(quarantine.names[known:]),
+        unaccepted=impact.unaccepted,
     )
 
 
@@ -113,7 +124,7 @@ def _performed(
     known = len(quarantine.names)
     owner = plan_owner(session, staged.plan)
     keepings = compile_performed(session, performed, quarantine, foreseen)
-    watched = watched_tables(session, performed, staged.number, foreseen)
+    watched = watched_tables(session, performed, staged.number, foreseen, staged.preserved)
     keepings = (*keepings, *sequence_positions(session, performed, watched))
     before, after = _watching(watched, quarantine)
     told = f"line {performed.line}: {words(performed.text)}"

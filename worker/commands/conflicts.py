@@ -60,3 +60,24 @@ def _has(session: Session, table: str, condition: str | None) -> bool:
     if condition is None:
         return False
     return bool(session.value(f"SELECT EXISTS (SELECT FROM {table} WHERE {condition})"))
+
+
+def of_needs(session: Session, label: str, facts: Mapping[str, Any]) -> list[str]:
+    """Return which roles and publications are gone that a definition speaks of.
+
+    Args:
+        session: In the target.
+        label: What is to be made again, as messages call it.
+        facts: Of it.
+    """
+    roles = session.rows(
+        "SELECT name FROM unnest(%s::text[]) AS name WHERE name NOT IN (SELECT rolname FROM pg_roles)",
+        (list(facts.get("roles", [])),),
+    )
+    problems = [f"role {row['name']}, which {label} needs, does not exist any more: create it again" for row in roles]
+    publication = facts.get("publication")
+    if publication is not None and not session.value(
+        "SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = %s)", (publication,)
+    ):
+        problems.append(f"publication {publication}, which {label} was in, does not exist any more: create it again")
+    return problems

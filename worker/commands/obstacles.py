@@ -33,6 +33,7 @@ def refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
     for k in kept:
         facts = k.definition["facts"]
         problems.extend(_gone(session, k, made))
+        problems.extend(conflicts.of_needs(session, f"{k.kind} {k.name}", facts))
         problems.extend(
             f"{name} exists again"
             for name in facts.get("must_be_free", [])

@@ -210,7 +210,9 @@ def _retired(
     try:
         impact = of_addresses(session, there, "the rollback created it", changed)
     except ImpactNotAccepted as error:
-        raise Conflict(f"what the rollback created is in use by now: {error.message}") from error
+        raise Conflict(
+            f"what the rollback created is in use by now: {error.message}; drop that first, then recover"
+        ) from error
     return compile_removal(session, impact, quarantine)
 
 

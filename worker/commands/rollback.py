@@ -7,24 +7,27 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from ledger.errors import ImpactChanged, NothingToRollBack, PlanChanged, PlanRefused, Refused
+from ledger.errors import ImpactChanged, ImpactNotAccepted, NothingToRollBack, PlanChanged, PlanRefused, Refused
 from ledger.model import Command, Json
 from ledger.settings import TargetSettings
 from worker import compatibility, gates, registry
 from worker.commands.asides import Asides, compile_asides, gather
 from worker.commands.compiling import Compiled, Staged, compile_stage, staged
 from worker.commands.locks import locks_of, relation_names
+from worker.commands.remarks import remark
 from worker.commands.rights import check_rights, check_writer
 from worker.fence import Holder
 from worker.objects import rows
 from worker.objects.keeping import Action, Address, Item, Keeping
 from worker.objects.quarantine import Quarantine
-from worker.plan import source
+from worker.plan import preserves, source
+from worker.plan.acceptance import Acceptance
 from worker.plan.aside import Aside
 from worker.plan.compile import stronger
 from worker.plan.impact import hash_of
 from worker.plan.names import relation
 from worker.plan.parse import Script, Statement, parse, parse_finish
+from worker.plan.preserves import Advice
 from worker.plan.source import Plan
 from worker.plan.stages import Foreseen
 from worker.plan.wrapping import Locking
@@ -40,6 +43,7 @@ class Rollback:
         self._holder = holder
         self._target = target
         self._plan: Plan | None = None
+        self._acceptance: Acceptance | None = None
         self._stages: tuple[Staged, ...] = ()
         self._quarantine = Quarantine(holder.run, command.command_id)
         self._first: Compiled | None = None
@@ -60,9 +64,21 @@ class Rollback:
         Raises:
             StepbackError: Any reason not to do it, before anything is done.
         """
+        work, objection = self.look(session)
+        if objection is not None:
+            raise objection
+        return work
+
+    def look(self, session: Session) -> tuple[Work, ImpactNotAccepted | None]:
+        """Do the same, and return what nobody accepted beside what would be done if somebody did.
+
+        Raises:
+            StepbackError: Any other reason not to do it.
+        """
         plan = self._plan = self._find(session)
+        acceptance = self._acceptance = Acceptance(self._command, plan)
         scripts = self._read(plan)
-        self._stages = staged(scripts)
+        self._stages = staged(session, scripts)
         self._quarantine = Quarantine(self._holder.run, self._command.command_id)
         self._created, self._recorded = set(), 0
         first = self._first = self._compile(session, 0, self._quarantine)
@@ -79,13 +95,19 @@ class Rollback:
         self._foreseen = frozenset(item.address for item in items)
         if plan.bare:
             check_writer(session, plan, items)
-        keepings = [keeping for entry in compiled for keeping in entry.keepings]
-        check_rights(session, [*keepings, *asides.keepings])
+        keepings = [*(keeping for entry in compiled for keeping in entry.keepings), *asides.keepings]
+        check_rights(session, keepings)
+        remarks = remark(session, plan, [staged.stage for staged in self._stages], items, keepings)
+        impact_sha256 = hash_of(items)
+        acceptance.check_hash(impact_sha256)
+        missing = acceptance.missing(item for entry in compiled for item in entry.unaccepted)
+        if self._command.accept_sha256 is not None:
+            acceptance = self._acceptance = replace(acceptance, by_hash=frozenset(missing))
         statements = [statement for _plan, script in scripts for statement in script.statements]
         ids = {each.migration: each.row.id for each in self._rows_of(plan) if each.row is not None}
-        return Work(
+        work = Work(
             items=items,
-            impact_sha256=hash_of(items),
+            impact_sha256=impact_sha256,
             plan_sha256=plan.sha256,
             locks=_locks(session, compiled, _asked_for(session, statements)),
             groundwork=first.groundwork,
@@ -106,8 +128,19 @@ class Rollback:
             notes=(
                 *(note for _plan, script in scripts for note in script.notes),
                 *(f"{name} does not exist: nothing to do for it" for name in absent),
+                *remarks.notes,
             ),
+            mentions=remarks.mentions,
+            pins=remarks.pins,
+            accepted=tuple(sorted(acceptance.by_hash)),
+            advise=self._advice(plan).told,
         )
+        return work, acceptance.refusal(missing, impact_sha256) if set(missing) - acceptance.by_hash else None
+
+    def _advice(self, plan: Plan) -> Advice:
+        performed = [staged.stage.performed for staged in self._stages if staged.stage.performed is not None]
+        preserved = frozenset(oid for staged in self._stages for oid in staged.preserved)
+        return Advice(plan, preserved, any(preserves.runs_code(each) for each in performed))
 
     def _read(self, plan: Plan) -> list[tuple[Plan, Script]]:
         scripts = []
@@ -152,6 +185,8 @@ class Rollback:
             StepbackError: Any reason not to do it; the whole run is taken back.
         """
         compiled = self._now = self._compile(session, number, self._quarantine)
+        assert self._acceptance is not None  # noqa: S101 - prepared
+        self._acceptance.refuse_later(compiled.unaccepted)
         strange = [
             item.label() for item in compiled.items if not self._is_known(item) and item.action is not Action.CARRIED
         ]

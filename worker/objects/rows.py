@@ -59,9 +59,14 @@ class Watched:
         return f"rows_{self.oid}_{self.stage}"
 
 
+def _word(name: str) -> str:
+    """Return a server's expression: the regular expression for a name as a whole word, whatever is in it."""
+    return rf"('(^|\W)' || regexp_replace({name}, '(\W)', '\\\1', 'g') || '(\W|$)')"
+
+
 #: From tables to all that a change of their rows may change: by cascades of foreign keys, through views and rules,
 #: in the bodies of trigger functions, on partitions and children.
-_REACH = """
+_REACH = f"""
 WITH RECURSIVE reach (oid) AS (
     SELECT unnest(%(tables)s::oid[])
     UNION
@@ -76,7 +81,7 @@ WITH RECURSIVE reach (oid) AS (
          WHERE w.ev_class = reach.oid AND d.refclassid = 'pg_class'::regclass
         UNION ALL
         SELECT c.oid FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
-          JOIN pg_class AS c ON c.relkind IN ('r', 'p', 'v') AND p.prosrc ~* ('\\m' || c.relname || '\\M')
+          JOIN pg_class AS c ON c.relkind IN ('r', 'p', 'v') AND p.prosrc ~* {_word("c.relname")}
          WHERE t.tgrelid = reach.oid AND NOT t.tgisinternal
     ) AS next
 )
@@ -107,7 +112,7 @@ SELECT DISTINCT c.oid::bigint, n.nspname AS schema, c.relname AS name, c.oid::re
  ORDER BY 1
 """
 
-_MENTIONED = """
+_MENTIONED = f"""
 SELECT c.oid::bigint FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
  WHERE c.relkind::text = ANY (%(kinds)s) AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
    AND n.nspname NOT LIKE 'emergency\\_backup%%'
@@ -115,10 +120,10 @@ SELECT c.oid::bigint FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.reln
        WITH RECURSIVE said (oid, body) AS (
            SELECT 0::oid, %(text)s::text COLLATE "C"
            UNION
-           SELECT p.oid, p.prosrc COLLATE "C" FROM said JOIN pg_proc AS p ON said.body ~* ('\\m' || p.proname || '\\M')
+           SELECT p.oid, p.prosrc COLLATE "C" FROM said JOIN pg_proc AS p ON said.body ~* {_word("p.proname")}
              JOIN pg_namespace AS pn
                ON pn.oid = p.pronamespace AND pn.nspname NOT IN ('pg_catalog', 'information_schema')
-       ) SELECT FROM said WHERE body ~* ('\\m' || c.relname || '\\M'))
+       ) SELECT FROM said WHERE body ~* {_word("c.relname")})
 """
 
 
@@ -173,6 +178,8 @@ def reach(session: Session, tables: Iterable[int], line: int, stage: int) -> lis
             tuple(row["cascaded"]),
         )
         for row in found
+        # Rows without a value have nothing that could be kept; that they are gone, the proof tells.
+        if row["columns"]
     ]
 
 

@@ -5,7 +5,7 @@ Source: PostgreSQL documentation, "Dependency Tracking" and the catalog page of 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from ledger.errors import ImpactNotAccepted, PlanRefused, RecoverFirst
@@ -300,21 +300,6 @@ def refuse_without_cascade(closure: Closure, named: Collection[Address]) -> None
         if not (origin.cascade or goes_anyway or item.action is Action.CARRIED):
             told = f"{item.label()} depends on {closure.items[by].label()}"
             raise PlanRefused(f"{told}; say CASCADE if it is meant", line=origin.line)
-
-
-def refuse_unaccepted(closure: Closure, accepts: Sequence[str]) -> None:
-    """Refuse what the plan neither names nor accepts.
-
-    Raises:
-        ImpactNotAccepted: Names all of it, and the line that would accept it.
-    """
-    refused = sorted(item.label() for item in closure.unaccepted if item.label() not in accepts)
-    if refused:
-        lines = ", ".join(f'"{label}"' for label in refused)
-        raise ImpactNotAccepted(
-            f"CASCADE would take {len(refused)} object(s) that the plan does not name: {', '.join(refused)}."
-            f" If that is meant, add to plan.toml: accepts = [{lines}]"
-        )
 
 
 def order(closure: Closure) -> frozenset[tuple[Address, Address]]:

@@ -14,6 +14,7 @@ from worker.objects import (
     function,
     index,
     inheritance,
+    needs,
     partition,
     retyped,
     rows,
@@ -31,6 +32,7 @@ from worker.plan.impact import Impact
 from worker.plan.names import relation, resolve
 from worker.plan.order import in_order
 from worker.plan.performed import Performed
+from worker.plan.preserves import runs_code
 from worker.plan.stages import Foreseen
 from worker.plan.statements import Named
 from worker.target import Session
@@ -120,7 +122,7 @@ def compile_removal(session: Session, impact: Impact, quarantine: Quarantine) ->
         columns[item.address.objid].append(item)
     for items in columns.values():
         keepings.extend(column.keep(session, items, quarantine))
-    return in_order(keepings, impact.order, _rank)
+    return in_order(needs.noted(session, keepings), impact.order, _rank)
 
 
 def _refuse_beyond(session: Session, items: Sequence[Item]) -> None:
@@ -162,13 +164,24 @@ def compile_performed(
             keepings.append(retyped.keep(session, retyping, quarantine))
         else:
             keepings.append(altered.keep(session, alteration.what, address, alteration.detail, performed.line))
-    return tuple(keepings)
+    return needs.noted(session, keepings)
 
 
 def watched_tables(
-    session: Session, performed: Performed, stage: int, foreseen: Foreseen | None = None
+    session: Session,
+    performed: Performed,
+    stage: int,
+    foreseen: Foreseen | None = None,
+    preserved: frozenset[int] = frozenset(),
 ) -> list[Watched]:
     """Return the tables whose rows a statement may change.
+
+    Args:
+        session: In the target, before the statement.
+        performed: The statement.
+        stage: Which of the script's stages it is.
+        foreseen: Where the script changes names before, leads them back to what they are now.
+        preserved: Tables that the plan says code of its statements may change, as OIDs.
 
     Raises:
         PlanRefused: A table that it writes does not exist.
@@ -183,6 +196,8 @@ def watched_tables(
         if oid is None:
             raise PlanRefused(f"{named} does not exist", line=performed.line)
         tables.add(oid)
+    if runs_code(performed):
+        tables |= preserved
     return rows.reach(session, tables, performed.line, stage) if tables else []
 
 

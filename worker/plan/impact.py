@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ledger.canonical import canonical, sha256
-from ledger.errors import PlanRefused
+from ledger.errors import ImpactNotAccepted, PlanRefused
 from worker.objects.keeping import Action, Address, Item
-from worker.plan.closure import Closure, Origin, follow, order, refuse_unaccepted, refuse_without_cascade
+from worker.plan.closure import Closure, Origin, follow, order, refuse_without_cascade
 from worker.plan.families import cut, gather, identify
 from worker.plan.names import resolve, table_exists
 from worker.plan.shapes import define_ranges, refuse_shapes, refuse_torn
@@ -28,6 +28,8 @@ class Impact:
     absent: tuple[str, ...] = ()
     #: Pairs of items: the first depends on the second, so it goes before it and comes back after it.
     order: frozenset[tuple[Address, Address]] = frozenset()
+    #: Objects of others among them, which somebody must accept.
+    unaccepted: tuple[Item, ...] = ()
 
     def with_action(self, *actions: Action) -> tuple[Item, ...]:
         """Return the items of some actions, in order."""
@@ -49,7 +51,6 @@ class _Root:
 def compute(
     session: Session,
     removals: Sequence[Removal],
-    accepts: Sequence[str] = (),
     foreseen: Foreseen | None = None,
     changed: frozenset[Address] = frozenset(),
 ) -> Impact:
@@ -58,17 +59,16 @@ def compute(
     Args:
         session: Inside a transaction, so that the catalog does not change between two looks where that matters.
         removals: The statements.
-        accepts: Labels of objects of others that the plan may take along.
         foreseen: Where the script changes names before, leads them back to what they are now.
         changed: What the script changes before.
 
     Raises:
         PlanRefused: A name is missing without IF EXISTS, CASCADE is missing, or an object is of a kind
             that cannot be kept.
-        ImpactNotAccepted: It would reach objects that it does not name.
+        ImpactNotAccepted: It would reach what can be accepted by nobody, since it could not be kept.
     """
     roots, absent = _roots(session, removals, foreseen or Foreseen(()))
-    return _reach(session, roots, absent, accepts, changed)
+    return _reach(session, roots, absent, changed)
 
 
 def of_addresses(
@@ -80,14 +80,16 @@ def of_addresses(
         ImpactNotAccepted: Objects of others depend on them.
     """
     roots = [_Root(_item(session, address, because), Origin(cascade=True, line=0, place=0)) for address in addresses]
-    return _reach(session, roots, (), (), changed)
+    impact = _reach(session, roots, (), changed)
+    if impact.unaccepted:
+        raise ImpactNotAccepted(", ".join(sorted(f"{item.label()} {item.because}" for item in impact.unaccepted)))
+    return impact
 
 
 def _reach(
     session: Session,
     roots: Sequence[_Root],
     absent: Sequence[str],
-    accepts: Sequence[str],
     changed: frozenset[Address],
 ) -> Impact:
     if not roots:
@@ -108,9 +110,8 @@ def _reach(
     define_ranges(session, closure)
     refuse_torn(session, closure)
     refuse_without_cascade(closure, named)
-    refuse_unaccepted(closure, accepts)
     cut(session, closure)
-    return Impact(_sized(session, closure), tuple(absent), order(closure))
+    return Impact(_sized(session, closure), tuple(absent), order(closure), tuple(closure.unaccepted))
 
 
 # -- what the plan names ------------------------------------------------------

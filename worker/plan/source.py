@@ -31,6 +31,8 @@ class Options(BaseModel):
     description: Annotated[str, Field(max_length=500)] = ""
     #: Objects of others that the plan may take along, as refusals list them: "table column public.t.c".
     accepts: tuple[str, ...] = ()
+    #: Tables that functions and blocks of the plan may change beside those that their text mentions: "public.log".
+    preserves: tuple[str, ...] = ()
     #: Role that the plan's own statements are run as; the owner of the database if nothing is said.
     owner: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     #: Migrations whose plans are carried out in this order, in one transaction, instead of a script of its own.
@@ -70,6 +72,11 @@ class Plan:
     def parts(self) -> tuple[Plan, ...]:
         """The plans that have a script: the members, or the plan itself."""
         return self.members or (self,)
+
+    @property
+    def accepts(self) -> frozenset[str]:
+        """What may be taken along; in a composite plan, whatever a member accepts."""
+        return frozenset(label for part in self.parts for label in part.options.accepts)
 
     @property
     def owner(self) -> str | None:
@@ -169,8 +176,10 @@ def _refuse_mixed(migration: str, options: Options, members: tuple[Plan, ...], *
     twice = [name for place, name in enumerate(options.members) if name in options.members[:place]]
     if twice:
         raise PlanRefused(f"{migration} names the member {twice[0]} twice")
-    if members and (options.accepts or options.owner):
-        raise PlanRefused(f"{migration} has members: what each accepts and who owns it is said in its own plan.toml")
+    if members and (options.accepts or options.preserves or options.owner):
+        raise PlanRefused(
+            f"{migration} has members: what each accepts and preserves, and who owns it is said in its own plan.toml"
+        )
 
 
 def _pin(texts: dict[str, str], members: tuple[Plan, ...] = ()) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from tests.harness import Engine, completed
+from tests.harness import Engine, completed, ended, in_order, labels
 
 MIGRATIONS = [
     "add_health_metrics_table",
@@ -70,3 +72,35 @@ def test_every_business_keeps_all_four_columns(sample_engine: Engine) -> None:
 
     (copy,) = {row.inside for row in sample_engine.kept(run) if row.inside is not None}
     assert sample_engine.query(f"SELECT {names} FROM {copy} ORDER BY id") == before
+
+
+_QUICKBOOKS = "DROP TABLE IF EXISTS quickbooks_connections CASCADE; DROP TYPE IF EXISTS sync_status_enum CASCADE;"
+
+
+def test_bare_quickbooks_row_is_refused_with_what_it_would_take(sample_engine: Engine) -> None:
+    """The document's row forgets quickbooks_sync_logs, whose column its CASCADE would take: refused, until accepted."""
+    sample_engine.plans = sample_engine.plans / "nowhere"
+    sample_engine.row(_QUICKBOOKS, migration="add_quickbooks_connections")
+    before = sample_engine.picture()
+
+    refused = sample_engine.rollback("add_quickbooks_connections")
+    untouched = sample_engine.picture()
+    assert refused.error is not None
+    (accepted,) = re.findall(r"--accept ([0-9a-f]{64})", refused.error.message)
+    run = completed(sample_engine.rollback("add_quickbooks_connections", accept_sha256=accepted))
+    kept, between = labels(sample_engine.kept(run)), sample_engine.picture()
+    completed(sample_engine.recover(run))
+
+    assert ended(refused).startswith(
+        "refused: impact_not_accepted: CASCADE would take 1 object(s) that the plan does not name:"
+        " table column public.quickbooks_sync_logs.status. If that is meant, accept exactly this impact:\n"
+    )
+    assert untouched == before
+    assert "copied table column public.quickbooks_sync_logs.status" in kept
+    # Constraints fall under the plan's CASCADE: kept, without anybody's leave.
+    assert any("quickbooks_sync_logs_connection_id_fkey on public.quickbooks_sync_logs" in label for label in kept)
+    assert between.rows["public.quickbooks_sync_logs"] == in_order(
+        {name: value for name, value in row.items() if name != "status"}
+        for row in before.rows["public.quickbooks_sync_logs"]
+    )
+    assert sample_engine.picture() == before

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.jwk import ECKey, OKPKey
 
-from ledger.errors import BadName, BadSignature
+from ledger.errors import BadName, BadRequest, BadSignature
 from ledger.keys import SigningKey
 from ledger.model import Kind
 from producers.envelope import MAX_ENVELOPE, open_envelope, sign
@@ -124,9 +124,10 @@ def test_any_text_is_answered_with_a_refusal(text: str) -> None:
 @given(first=st.binary(max_size=100), second=st.binary(max_size=100))
 def test_any_signed_bytes_are_answered_with_a_refusal(first: bytes, second: bytes) -> None:
     """A known key makes no header and no request of what is neither."""
-    for envelope in (signed(first, encode(REQUEST).encode()), signed(header(), second)):
-        with pytest.raises(BadSignature):
-            open_envelope(envelope, find_key)
+    with pytest.raises(BadSignature):
+        open_envelope(signed(first, encode(REQUEST).encode()), find_key)
+    with pytest.raises((BadRequest, BadSignature)):
+        open_envelope(signed(header(), second), find_key)
 
 
 @pytest.mark.parametrize("noise", ["\n", " ", "\x00", "=", ".", "é", "\udcff"])
@@ -284,7 +285,7 @@ def test_duplicate_keys_are_refused_though_signed() -> None:
     """A request that names its target twice is refused even from a known key."""
     payload = encode(REQUEST).replace('"target"', '"target": "other", "target"', 1).encode()
 
-    with pytest.raises(BadSignature, match="strict JSON"):
+    with pytest.raises(BadRequest, match="strict JSON"):
         open_envelope(signed(header(), payload), find_key)
 
 
@@ -292,7 +293,7 @@ def test_unknown_fields_are_refused_though_signed() -> None:
     """A request that asks for more than a request can is refused even from a known key."""
     payload = json.dumps({**json.loads(encode(REQUEST)), "force": True}).encode()
 
-    with pytest.raises(BadSignature, match="not a command"):
+    with pytest.raises(BadRequest, match="not a command"):
         open_envelope(signed(header(), payload), find_key)
 
 
@@ -345,7 +346,7 @@ def test_an_oversize_header_is_refused_unread() -> None:
 )
 def test_a_refusal_repeats_nothing(envelope: str) -> None:
     """No message and no chained error holds a word of what was refused."""
-    with pytest.raises((BadSignature, BadName)) as refused:
+    with pytest.raises((BadSignature, BadRequest, BadName)) as refused:
         open_envelope(envelope, find_key)
 
     assert CANARY not in "".join(traceback.format_exception(refused.value))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.errors import BadName, BadSignature
+from ledger.errors import BadName, BadRequest
 from ledger.model import Kind
 from producers.request import MAX_REASON, Request, decode, encode, strict_json
 
@@ -42,7 +42,9 @@ def raw(**changes: object) -> bytes:
     return json.dumps(fields(**changes)).encode()
 
 
-@pytest.mark.parametrize("request_", [REQUEST, RECOVERY, replace(REQUEST, plan_sha256="a" * 64)])
+@pytest.mark.parametrize(
+    "request_", [REQUEST, RECOVERY, replace(REQUEST, plan_sha256="a" * 64), replace(REQUEST, accept_sha256="b" * 64)]
+)
 def test_round_trip(request_: Request) -> None:
     """What was encoded is decoded, field by field."""
     assert decode(encode(request_).encode()) == request_
@@ -71,7 +73,7 @@ def test_every_needed_field_is_missed(key: str) -> None:
     payload = fields()
     del payload[key]
 
-    with pytest.raises(BadSignature, match=key):
+    with pytest.raises(BadRequest, match=key):
         decode(json.dumps(payload).encode())
 
 
@@ -110,7 +112,7 @@ def test_optional_fields_may_be_left_out() -> None:
 )
 def test_fields_of_another_type_are_refused(key: str, value: object) -> None:
     """Nothing is converted: a field is of its type, or the request is refused with the name of the field."""
-    with pytest.raises(BadSignature, match=key):
+    with pytest.raises(BadRequest, match=key):
         decode(raw(**{key: value}))
 
 
@@ -136,7 +138,7 @@ def test_fields_of_another_type_are_refused(key: str, value: object) -> None:
 @pytest.mark.parametrize("key", ["issued_at", "not_after"])
 def test_only_rfc_3339_in_utc_is_a_time(key: str, time: object) -> None:
     """Times that could be read in two ways, or are none, are refused."""
-    with pytest.raises(BadSignature, match=key):
+    with pytest.raises(BadRequest, match=key):
         decode(raw(**{key: time}))
 
 
@@ -151,7 +153,7 @@ def test_fractions_of_a_second_are_optional(fraction: str) -> None:
 
 def test_unknown_fields_are_refused_and_not_repeated() -> None:
     """A field that no request has is refused; its name, which may be anything, stays out of the message."""
-    with pytest.raises(BadSignature) as refused:
+    with pytest.raises(BadRequest) as refused:
         decode(raw(**{CANARY: 1}))
 
     assert CANARY not in str(refused.value)
@@ -160,7 +162,7 @@ def test_unknown_fields_are_refused_and_not_repeated() -> None:
 @pytest.mark.parametrize("key", ["kind", "command_id", "issued_at"])
 def test_values_are_not_repeated(key: str) -> None:
     """A value that was refused stays out of the message."""
-    with pytest.raises(BadSignature) as refused:
+    with pytest.raises(BadRequest) as refused:
         decode(raw(**{key: CANARY}))
 
     assert CANARY not in str(refused.value)
@@ -196,14 +198,14 @@ def test_values_are_not_repeated(key: str) -> None:
 )
 def test_anything_but_one_strict_object_is_refused(document: bytes) -> None:
     """Duplicate keys, NaN, floats, other encodings, deep nesting: refused, never an error of ours."""
-    with pytest.raises(BadSignature, match="strict JSON"):
+    with pytest.raises(BadRequest, match="strict JSON"):
         strict_json("command", document)
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_answered_with_a_refusal(document: bytes) -> None:
     """Whatever is signed, the answer is a refusal and not a crash."""
-    with pytest.raises(BadSignature):
+    with pytest.raises(BadRequest):
         decode(document)
 
 
@@ -219,7 +221,7 @@ def test_any_value_in_any_field_is_answered(key: str, value: object) -> None:
     """Whatever stands in a field, the answer is a request or a refusal."""
     try:
         request = decode(raw(**{key: value}))
-    except (BadSignature, BadName):
+    except (BadRequest, BadName):
         return
 
     assert json.loads(encode(request)).keys() == fields().keys()
@@ -250,7 +252,7 @@ def test_a_reason_has_a_limit() -> None:
 
 def test_lone_surrogates_are_refused() -> None:
     """Text that cannot be written as UTF-8 never reaches the ledger."""
-    with pytest.raises(BadSignature):
+    with pytest.raises(BadRequest):
         decode(raw(reason="\udcff"))
 
 
@@ -259,7 +261,7 @@ def test_validity_is_bounded(hours: float) -> None:
     """A command that is valid for no time, or for more than 24 hours, is refused."""
     request = replace(REQUEST, not_after=ISSUED + timedelta(hours=hours))
 
-    with pytest.raises(BadSignature, match="24 hours"):
+    with pytest.raises(BadRequest, match="24 hours"):
         decode(encode(request).encode())
 
 
@@ -280,5 +282,18 @@ def test_validity_of_exactly_a_day_is_fine() -> None:
 )
 def test_a_kind_has_its_own_fields(request_: Request) -> None:
     """A rollback of a run, a recovery of nothing and a recovery by a plan are refused."""
-    with pytest.raises(BadSignature, match=f"a {'rollback' if request_.kind is Kind.ROLLBACK else 'recovery'} names"):
+    with pytest.raises(BadRequest, match=f"a {'rollback' if request_.kind is Kind.ROLLBACK else 'recovery'} names"):
         decode(encode(request_).encode())
+
+
+def test_a_recovery_accepts_no_impact() -> None:
+    """Only a rollback reaches what its plan does not name."""
+    with pytest.raises(BadRequest, match="no impact to accept"):
+        decode(encode(replace(RECOVERY, accept_sha256="a" * 64)).encode())
+
+
+@pytest.mark.parametrize("text", ["", "a" * 63, "a" * 65, "A" * 64, "g" * 64, "a" * 64 + "\n", 7])
+def test_what_is_accepted_is_a_hash(text: object) -> None:
+    """64 hexadecimal digits, as they are printed, or nothing."""
+    with pytest.raises(BadRequest, match="accept_sha256"):
+        decode(raw(accept_sha256=text))
