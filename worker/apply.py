@@ -156,7 +156,7 @@ class Apply:
                 self.session.execute(statement)
             else:
                 with self.session.resolving(change.path):
-                    self.session.perform(statement, change.owner)
+                    self.session.perform(statement, change.owner, change.settings)
 
     def _timed(self, step: str, act: Callable[[], Any]) -> dict[str, Any]:
         began = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from worker.objects.keeping import Item, Permits
@@ -34,6 +35,8 @@ class Change:
     owner: str | None = None
     #: Schemas that names in the plan's own are resolved with; None for the target's.
     path: tuple[str, ...] | None = None
+    #: Settings that the plan's own are run with.
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

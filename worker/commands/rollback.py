@@ -187,7 +187,8 @@ class Rollback:
     def _compile_performed(
         self, session: Session, number: int, quarantine: Quarantine, foreseen: Foreseen | None
     ) -> _Compiled:
-        performed = self._stages[number].performed
+        stage = self._stages[number]
+        performed = stage.performed
         assert self._plan is not None and performed is not None  # noqa: S101, PT018 - prepared; the caller looked
         known = len(quarantine.names)
         owner = plan_owner(session, self._plan)
@@ -196,7 +197,7 @@ class Rollback:
         keepings = (*keepings, *sequence_positions(session, performed, watched))
         before, after = _watching(watched, quarantine)
         run = Change(
-            f"line {performed.line}: {words(performed.text)}", (performed.text,), owner, self._stages[number].path
+            f"line {performed.line}: {words(performed.text)}", (performed.text,), owner, stage.path, stage.settings
         )
         permits = [keeping.permits for keeping in keepings]
         if performed.truncates:

@@ -11,7 +11,17 @@ from typing import Any, Final
 from uuid import UUID
 
 from ledger.model import Json
-from worker.objects import altered_columns, altered_names, altered_tables, definition, function, ownership, view
+from worker.objects import (
+    altered_columns,
+    altered_names,
+    altered_tables,
+    altered_ties,
+    altered_types,
+    definition,
+    function,
+    ownership,
+    view,
+)
 from worker.objects.aspect import Aspect
 from worker.objects.keeping import Action, Address, Item, Keeping, Permits
 from worker.objects.quarantine import Quarantine
@@ -41,10 +51,14 @@ def keep(session: Session, what: str, address: Address, detail: str, line: int) 
         remove=(),
         restore=tuple(aspect.restore(session, of, detail)),
         finish=tuple(aspect.finish(session, of)),
-        locks=frozenset({of.relation}) if aspect.locks and of.relation is not None else frozenset(),
+        locks=aspect.around(session, of) | _own_lock(aspect, of),
         permits=aspect.permits(session, of, detail),
-        facts={"what": what, "detail": detail},
+        facts={"what": what, "detail": detail, **aspect.facts(session, of, detail, line)},
     )
+
+
+def _own_lock(aspect: Aspect, of: Subject) -> frozenset[int]:
+    return frozenset({of.relation}) if aspect.locks and of.relation is not None else frozenset()
 
 
 def permits(session: Session, what: str, address: Address, detail: str) -> Permits:
@@ -65,7 +79,13 @@ def permits(session: Session, what: str, address: Address, detail: str) -> Permi
     return _ASPECTS[what].permits(session, of, detail)
 
 
-_ASPECTS: Final[Mapping[str, Aspect]] = {**altered_columns.ASPECTS, **altered_names.ASPECTS, **altered_tables.ASPECTS}
+_ASPECTS: Final[Mapping[str, Aspect]] = {
+    **altered_columns.ASPECTS,
+    **altered_names.ASPECTS,
+    **altered_tables.ASPECTS,
+    **altered_ties.ASPECTS,
+    **altered_types.ASPECTS,
+}
 
 
 def settings_of(session: Session, address: Address) -> tuple[str, ...]:
@@ -119,6 +139,9 @@ def back(session: Session, address: Address, restore: Sequence[str], facts: Mapp
         restore: What was written down for it.
         facts: Likewise.
     """
+    aspect = _ASPECTS.get(facts["what"])
+    if aspect is not None and aspect.back is not None:
+        return tuple(aspect.back(session, subject(session, address), facts))
     if facts["what"] == "grants":
         return (*ownership.reset(session, address, facts["grants"]), *facts["column_grants"])
     if "otherwise" in facts and _columns(session, address) > facts["columns"]:

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from ledger.errors import PlanRefused
 from worker.objects import ownership
 from worker.objects.definition import comment
-from worker.objects.keeping import GONE, Address, Item, Keeping, cut, literal, quoted
+from worker.objects.keeping import GONE, Address, Item, Keeping, Permits, cut, literal, quoted
 from worker.objects.quarantine import Quarantine
 from worker.target import Row, Session
 
@@ -115,11 +115,26 @@ def _identity(session: Session, item: Item, found: Row, quarantine: Quarantine) 
         locks=frozenset({item.address.objid, found["table_oid"]}),
         permits={
             item.address: GONE,
-            Address("pg_class", found["table_oid"], found["number"]): frozenset({"attidentity"}),
+            **identity_of_partitions(session, Address("pg_class", found["table_oid"], found["number"])),
         },
         quarantine=quarantine.copies,
         facts={"position": position, "must_be_free": [sequence]},
     )
+
+
+_TREE = """
+SELECT a.attrelid::bigint AS relation, a.attnum AS number
+  FROM pg_attribute AS own
+  JOIN pg_attribute AS a ON a.attname = own.attname AND a.attnum > 0 AND NOT a.attisdropped
+ WHERE own.attrelid = %(table)s AND own.attnum = %(number)s
+   AND (a.attrelid = own.attrelid OR a.attrelid IN (SELECT relid FROM pg_partition_tree(own.attrelid)))
+"""
+
+
+def identity_of_partitions(session: Session, column: Address) -> Permits:
+    """Return the rows that say of a column, and of the same on partitions, that it is an identity."""
+    rows = session.rows(_TREE, {"table": column.objid, "number": column.subid})
+    return {Address("pg_class", row["relation"], row["number"]): frozenset({"attidentity"}) for row in rows}
 
 
 def _clause(found: Row, sequence: str) -> str:

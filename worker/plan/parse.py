@@ -15,9 +15,9 @@ from worker.plan import statements as statements_
 from worker.plan import verbatim, wrapping
 from worker.plan.performed import Performed
 from worker.plan.statements import Analyze, Removal
-from worker.plan.wrapping import Ignored, Locking, Path
+from worker.plan.wrapping import Ignored, Locking, Path, Setting
 
-Statement: TypeAlias = Removal | Performed | Analyze | Locking | Path | Ignored
+Statement: TypeAlias = Removal | Performed | Analyze | Locking | Path | Setting | Ignored
 
 #: Largest script, in bytes of UTF-8.
 MAX_SCRIPT_BYTES = 1024 * 1024

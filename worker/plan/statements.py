@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any, Final, TypeAlias
@@ -11,6 +12,8 @@ from pglast.enums import AlterTableType, DropBehavior, FunctionParameterMode, Ob
 from pglast.stream import RawStream
 
 from ledger.errors import PlanRefused
+from worker.plan import refused
+from worker.plan.rules import Refusal, Rule
 
 #: A name as the plan writes it: one part, or schema and name.
 QualifiedName: TypeAlias = tuple[str, ...]
@@ -72,40 +75,106 @@ class Analyze:
     text: str
 
 
+@dataclass(frozen=True)
+class Dropped:
+    """A kind of object that a plan may drop."""
+
+    kind: str
+    rule: Rule
+
+
+def _is(kind: str, done: str, why: str = "") -> Dropped:
+    return Dropped(kind, Rule(f"DROP {kind.upper()}", done, why))
+
+
+_ROUTINE: Final = "definition, owner, grants and comment are kept, then dropped"
+_ON_TABLE: Final = "definition, comment and firing state are kept, then dropped"
+
 #: What DROP may name.
-_DROPPED: Final = {
-    ObjectType.OBJECT_TABLE: "table",
-    ObjectType.OBJECT_INDEX: "index",
-    ObjectType.OBJECT_TYPE: "type",
-    ObjectType.OBJECT_DOMAIN: "domain",
-    ObjectType.OBJECT_MATVIEW: "materialized view",
-    ObjectType.OBJECT_SEQUENCE: "sequence",
-    ObjectType.OBJECT_SCHEMA: "schema",
-    ObjectType.OBJECT_VIEW: "view",
-    ObjectType.OBJECT_STATISTIC_EXT: "statistics",
-    ObjectType.OBJECT_FUNCTION: "function",
-    ObjectType.OBJECT_PROCEDURE: "procedure",
-    ObjectType.OBJECT_ROUTINE: "routine",
-    ObjectType.OBJECT_AGGREGATE: "aggregate",
-    ObjectType.OBJECT_TRIGGER: "trigger",
-    ObjectType.OBJECT_RULE: "rule",
-    ObjectType.OBJECT_POLICY: "policy",
+DROPPED: Final[Mapping[ObjectType, Dropped]] = {
+    ObjectType.OBJECT_TABLE: _is(
+        "table",
+        "it moves into quarantine with rows, indexes, constraints and owned sequences; so do partitions and children, each"
+        " by itself; a partition or child alone is taken from its parents first, and tied to them again",
+        "a move copies nothing, so that blocking does not grow with the rows",
+    ),
+    ObjectType.OBJECT_MATVIEW: _is("materialized view", "it moves with its rows, indexes and options, filled or not"),
+    ObjectType.OBJECT_SEQUENCE: _is(
+        "sequence", "it moves with its position; a survivor's default that uses it is written down"
+    ),
+    ObjectType.OBJECT_TYPE: _is(
+        "type",
+        "an enum or composite type moves; a column of another table that uses it is copied first, if `accepts` names it;"
+        " the definition of a range is kept, if nothing that is kept is of it",
+        "the constructors of a range belong to the superuser, and cannot be moved",
+    ),
+    ObjectType.OBJECT_DOMAIN: _is("domain", "as a type"),
+    ObjectType.OBJECT_SCHEMA: _is(
+        "schema", "what is in it is kept by its own kind; its owner, privileges and comment as definitions"
+    ),
+    ObjectType.OBJECT_INDEX: _is("index", "its definition is kept; an index of a table that moves goes along"),
+    ObjectType.OBJECT_VIEW: _is(
+        "view", "query, options, owner, grants, comments, column defaults, rules and triggers are kept, then dropped"
+    ),
+    ObjectType.OBJECT_FUNCTION: _is("function", _ROUTINE),
+    ObjectType.OBJECT_PROCEDURE: _is("procedure", _ROUTINE),
+    ObjectType.OBJECT_ROUTINE: _is("routine", _ROUTINE),
+    ObjectType.OBJECT_AGGREGATE: _is("aggregate", _ROUTINE),
+    ObjectType.OBJECT_TRIGGER: _is("trigger", _ON_TABLE, "left on a moved table it would go on running"),
+    ObjectType.OBJECT_RULE: _is("rule", _ON_TABLE),
+    ObjectType.OBJECT_POLICY: _is("policy", _ON_TABLE),
+    ObjectType.OBJECT_STATISTIC_EXT: _is("statistics", "definition, owner and comment are kept, then dropped"),
 }
 
 #: Which of these are parts of a table: the last name is theirs, what stands before it the table's.
 _PARTS: Final = frozenset({"trigger", "rule", "policy"})
 
 #: What ALTER TABLE may drop.
-_ALTERED: Final = {AlterTableType.AT_DropColumn: "column", AlterTableType.AT_DropConstraint: "constraint"}
-
-#: What the refusal of a well-known statement adds.
-_ADVICE: Final = {
-    ast.TransactionStmt: "transaction control belongs to Stepback: one BEGIN at the start and one COMMIT at the end"
-    " are taken off, any other cannot be honoured",
-    ast.VariableSetStmt: "SET would change how later statements are understood; qualify the names instead",
-    ast.CopyStmt: "COPY moves data past every check",
-    ast.AlterSystemStmt: "ALTER SYSTEM changes the whole server",
+ALTERED: Final[Mapping[AlterTableType, Dropped]] = {
+    AlterTableType.AT_DropColumn: Dropped(
+        "column",
+        Rule(
+            "ALTER TABLE … DROP COLUMN",
+            "key and columns are copied into quarantine, then dropped; sequences of a serial or identity column come back"
+            " as they were and go on after their last number",
+            "the key is what tells the rows apart when the values come back",
+        ),
+    ),
+    AlterTableType.AT_DropConstraint: Dropped(
+        "constraint",
+        Rule(
+            "ALTER TABLE … DROP CONSTRAINT",
+            "definition and comment are kept; a foreign key comes back NOT VALID and is validated after COMMIT",
+            "looking at all rows under the lock would make blocking grow with them",
+        ),
+    ),
+    AlterTableType.AT_DropIdentity: Dropped(
+        "identity",
+        Rule(
+            "ALTER TABLE … ALTER COLUMN … DROP IDENTITY",
+            "the definition of its sequence is written down and its position copied; the identity is made again over a"
+            " sequence that goes on there",
+            "an identity and its sequence cannot be parted, so the sequence cannot move",
+        ),
+    ),
 }
+
+#: What ALTER DOMAIN may drop.
+DOMAIN_CONSTRAINT: Final = Dropped(
+    "domain constraint",
+    Rule(
+        "ALTER DOMAIN … DROP CONSTRAINT",
+        "definition and comment are kept; CHECK comes back NOT VALID and is validated after COMMIT",
+    ),
+)
+
+ANALYZE: Final = Rule("ANALYZE of named tables", "done after COMMIT", "it changes nothing that a gate looks at")
+
+DROP_CONCURRENTLY: Final = Refusal(
+    "DROP INDEX CONCURRENTLY", "what it has begun cannot be taken back; write DROP INDEX"
+)
+ANALYZE_ALL: Final = Refusal("ANALYZE without a table", "it would read the whole database; name the tables")
+ANALYZE_OPTIONS: Final = Refusal("ANALYZE with options", "they change how much it reads; write ANALYZE and the tables")
 
 
 def read(stmt: object, line: int, text: str) -> Removal | Analyze | None:
@@ -120,8 +189,10 @@ def read(stmt: object, line: int, text: str) -> Removal | Analyze | None:
         PlanRefused: A form of it that is not known to be safe.
     """
     match stmt:
-        case ast.DropStmt() as drop if drop.removeType in _DROPPED:
+        case ast.DropStmt() as drop if drop.removeType in DROPPED:
             return _drop(drop, line, text)
+        case ast.AlterDomainStmt() as alter if alter.subtype == "X":
+            return _drop_of_domain(alter, line, text)
         case ast.AlterTableStmt() as alter if alter.objtype == ObjectType.OBJECT_TABLE:
             return _alter_table(alter, line, text)
         case ast.VacuumStmt() as vacuum if not vacuum.is_vacuumcmd:
@@ -138,8 +209,8 @@ def parted(stmt: object) -> tuple[tuple[object, str], ...]:
     if not isinstance(stmt, ast.AlterTableStmt) or stmt.objtype != ObjectType.OBJECT_TABLE:
         return ()
     commands: tuple[Any, ...] = stmt.cmds or ()
-    drops = tuple(command for command in commands if command.subtype in _ALTERED)
-    others = tuple(command for command in commands if command.subtype not in _ALTERED)
+    drops = tuple(command for command in commands if command.subtype in ALTERED)
+    others = tuple(command for command in commands if command.subtype not in ALTERED)
     if not drops or not others:
         return ()
     return tuple(_printed(stmt, part) for part in (drops, others))
@@ -155,14 +226,18 @@ def _printed(alter: Any, commands: tuple[Any, ...]) -> tuple[object, str]:
 
 def refusal(stmt: object, line: int, text: str, source: str) -> PlanRefused:
     """Return why a statement that nobody reads is refused."""
-    advice = _ADVICE.get(type(stmt), "this kind of statement is not known to be safe")
-    return PlanRefused(f"{source}: {words(text)} is refused: {advice}", line=line)
+    known = refused.NODES.get(type(stmt))
+    if isinstance(stmt, ast.DropStmt):
+        known = refused.KINDS.get(ObjectType(stmt.removeType))
+    if known is None:
+        known = Refusal("this", "this kind of statement is not known to be safe")
+    return known.at(line, f"{source}: {words(text)}")
 
 
 def _drop(drop: Any, line: int, text: str) -> Removal:
     if drop.concurrent:
-        raise PlanRefused("DROP INDEX CONCURRENTLY cannot be taken back; write DROP INDEX", line=line)
-    kind, cascade = _DROPPED[drop.removeType], drop.behavior == DropBehavior.DROP_CASCADE
+        raise DROP_CONCURRENTLY.at(line)
+    kind, cascade = DROPPED[drop.removeType].kind, drop.behavior == DropBehavior.DROP_CASCADE
     named = (object_named(kind, entry, line) for entry in drop.objects)
     may_be = bool(drop.missing_ok)
     # With IF EXISTS the server forgives a missing table to what is part of one, too.
@@ -212,12 +287,12 @@ def argument_type(argument: Any, line: int) -> ArgumentType:
 
 
 def _alter_table(alter: Any, line: int, text: str) -> Removal | None:
-    if any(command.subtype not in _ALTERED for command in alter.cmds):
+    if any(command.subtype not in ALTERED for command in alter.cmds):
         return None
     table = relation_name(alter.relation, line)
     named = tuple(
         Named(
-            _ALTERED[command.subtype],
+            ALTERED[command.subtype].kind,
             table,
             part=command.name,
             missing_ok=bool(command.missing_ok),
@@ -229,11 +304,18 @@ def _alter_table(alter: Any, line: int, text: str) -> Removal | None:
     return Removal(named, line, text)
 
 
+def _drop_of_domain(alter: Any, line: int, text: str) -> Removal:
+    domain = _qualified(tuple(part.sval for part in alter.typeName), line)
+    cascade = alter.behavior == DropBehavior.DROP_CASCADE
+    named = Named(DOMAIN_CONSTRAINT.kind, domain, part=alter.name, missing_ok=bool(alter.missing_ok), cascade=cascade)
+    return Removal((named,), line, text)
+
+
 def _analyze(vacuum: Any, line: int, text: str) -> Analyze:
     if not vacuum.rels:
-        raise PlanRefused("ANALYZE without a table would read the whole database; name the tables", line=line)
+        raise ANALYZE_ALL.at(line)
     if vacuum.options:
-        raise PlanRefused("ANALYZE with options is not known to be safe; write ANALYZE and the tables", line=line)
+        raise ANALYZE_OPTIONS.at(line)
     return Analyze(tuple(relation_name(entry.relation, line) for entry in vacuum.rels), line, text)
 
 
