@@ -207,7 +207,7 @@ def _bring_back(session: Session, kept: Kept) -> Change:
         relation = session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],))
         off, on = column.firing(session, relation)
         statements = [*off, *statements, *on]
-    if kept.how == "changed" and not facts.get("retyped"):
+    if "what" in facts:
         statements = list(altered.back(session, kept.address, statements, facts))
     elif "grants" in facts:
         # Grants on columns last: what is revoked from the whole is revoked from its columns.
@@ -217,10 +217,10 @@ def _bring_back(session: Session, kept: Kept) -> Change:
 
 
 def _permits(session: Session, kept: Kept) -> Permits:
-    if kept.definition["facts"].get("retyped"):
+    facts = kept.definition["facts"]
+    if facts.get("retyped"):
         return retyped.permits(session, kept.address)
-    if kept.how == "changed":
-        facts = kept.definition["facts"]
+    if "what" in facts:
         return altered.permits(session, facts["what"], kept.address, facts["detail"])
     if kept.how == "moved":
         oid = kept.address.objid
@@ -246,7 +246,7 @@ def _permits_of_facts(session: Session, kept: Kept) -> Permits:
 
 def _emptied(session: Session, kept: Sequence[Kept]) -> list[str]:
     """Return the quarantine schemas that hold nothing once this is back; copies stay where they are."""
-    copies = {k.quarantine for k in kept if k.how == "copied"}
+    copies = {k.quarantine for k in kept if k.how == "copied" or "position" in k.definition["facts"]}
     candidates = sorted({k.quarantine for k in kept if k.quarantine is not None} - copies)
     return [name for name in candidates if session.value("SELECT to_regnamespace(%s)", (quoted(name),)) is not None]
 

@@ -95,7 +95,9 @@ class Rollback:
         absent = [name for entry in compiled for name in entry.absent]
         if not items and not any(stage.performed for stage in self._stages):
             raise NothingToRollBack("none of the objects that the plan removes exists: " + ", ".join(absent))
-        self._foreseen = frozenset(item.address for item in items)
+        # What an earlier statement changes may be reached as something else by a later one: a key that was inherited.
+        changed = (address for entry in compiled for address in entry.permits)
+        self._foreseen = frozenset((*(item.address for item in items), *changed))
         if plan.bare:
             check_writer(session, plan, items)
         keepings = [keeping for entry in compiled for keeping in entry.keepings]

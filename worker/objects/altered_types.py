@@ -27,7 +27,7 @@ def _default(session: Session, of: Subject, _detail: str) -> Iterator[str]:
 
 
 def _default_permits(_session: Session, of: Subject, _detail: str) -> Permits:
-    return {of.address: frozenset({"typdefault", "typdefaultbin", "pg_depend"})}
+    return {of.address: frozenset({"typdefault", "typdefaultbin", "pg_depend", "pg_shdepend"})}
 
 
 def _not_null(session: Session, of: Subject, _detail: str) -> Iterator[str]:

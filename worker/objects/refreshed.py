@@ -12,7 +12,7 @@ from worker.objects.quarantine import Quarantine
 from worker.target import Session
 
 _VIEW = """
-SELECT n.nspname AS schema, c.relname AS name, c.relispopulated AS populated
+SELECT c.oid::regclass::text AS identity, n.nspname AS schema, c.relname AS name, c.relispopulated AS populated
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = %s
 """
 
@@ -29,7 +29,7 @@ def keep(session: Session, address: Address, quarantine: Quarantine, line: int) 
         Item(
             address,
             "materialized view",
-            view,
+            found["identity"],
             f"line {line} refreshes it",
             Action.COPIED if copied else Action.CHANGED,
             relation=address.objid,

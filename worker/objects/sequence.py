@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ledger.errors import PlanRefused
+from ledger.model import Json
 from worker.objects import ownership
 from worker.objects.definition import comment
 from worker.objects.keeping import GONE, Address, Item, Keeping, Permits, cut, literal, quoted
@@ -99,6 +100,8 @@ def _identity(session: Session, item: Item, found: Row, quarantine: Quarantine) 
     # Under the lock: whoever took a number before it has it, and nobody takes one afterwards.
     position = quoted(quarantine.copies, cut(found["name"], f"_{item.address.objid}"))
     persistence = {"p": "LOGGED", "u": "UNLOGGED"}[found["persistence"]]
+    columns = identity_of_partitions(session, Address("pg_class", found["table_oid"], found["number"]))
+    changes: list[Json] = [[at.catalog, at.objid, at.subid, *changed] for at, changed in columns.items()]
     return Keeping(
         item,
         remove=(
@@ -115,10 +118,10 @@ def _identity(session: Session, item: Item, found: Row, quarantine: Quarantine) 
         locks=frozenset({item.address.objid, found["table_oid"]}),
         permits={
             item.address: GONE,
-            **identity_of_partitions(session, Address("pg_class", found["table_oid"], found["number"])),
+            **columns,
         },
         quarantine=quarantine.copies,
-        facts={"position": position, "must_be_free": [sequence]},
+        facts={"position": position, "must_be_free": [sequence], "changes": changes},
     )
 
 

@@ -69,7 +69,8 @@ def _partition(command: Any, subject: Named, what: str, line: int) -> Iterator[A
     if getattr(command.def_, "concurrent", False):
         raise DETACH_CONCURRENTLY.at(line)
     yield Alteration("family", subject)
-    yield Alteration(what, Named("table", relation_name(command.def_.name, line)))
+    made = "attached" if command.subtype == Sub.AT_AttachPartition else ""
+    yield Alteration(what, Named("table", relation_name(command.def_.name, line)), made)
 
 
 def _parent(command: Any, subject: Named, what: str, line: int) -> Iterator[Alteration]:

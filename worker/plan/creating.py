@@ -91,7 +91,7 @@ def _function(stmt: Any, line: int) -> Found:
 
 def _define(stmt: Any, line: int) -> Found:
     if stmt.kind != ObjectType.OBJECT_AGGREGATE or stmt.replace:
-        raise refused.KINDS.get(stmt.kind, PROPERTIES).at(line, "CREATE")
+        raise refused.of_kind(stmt.kind, line, "CREATE") if stmt.kind in refused.KINDS else PROPERTIES.at(line)
     return Found(introduces=[(Named("aggregate", new_name(stmt.defnames, line)), None)])
 
 

@@ -100,7 +100,7 @@ def _line(text: str, index: int) -> int:
 def _explain(text: str, index: int, source: str, reason: str) -> str:
     start = text.rfind("\n", 0, index) + 1
     if text[start:].lstrip().startswith("\\"):
-        return f"{source} holds a psql meta-command; only SQL is understood"
+        return f"{source} holds a psql meta-command; only SQL is understood: leave it out"
     return f"{source} is not valid SQL: {reason.split(', at index', maxsplit=1)[0]}"
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from pglast import ast
 from pglast.enums import ObjectType
 
+from ledger.errors import PlanRefused
 from worker.plan.rules import Refusal
 
 _BY_HAND: Final = "do it by hand, beside the plan"
@@ -191,9 +192,9 @@ NODES: Final[Mapping[type, Refusal]] = {
 PARTS: Final = frozenset({ast.RawStmt, ast.PLAssignStmt, ast.ReturnStmt, ast.SetOperationStmt, ast.ReplicaIdentityStmt})
 
 
-def of_kind(kind: ObjectType, line: int, told: str) -> Exception:
+def of_kind(kind: ObjectType, line: int, told: str) -> PlanRefused:
     """Return the refusal of something about an object of a kind that no plan may touch."""
     refusal = KINDS.get(kind)
     if refusal is None:
         return Refusal(told, "this kind of object has no such thing").at(line)
-    return refusal.at(line, told)
+    return refusal.at(line, f"{told} … {refusal.statement}")

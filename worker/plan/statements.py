@@ -227,7 +227,7 @@ def _printed(alter: Any, commands: tuple[Any, ...]) -> tuple[object, str]:
 def refusal(stmt: object, line: int, text: str, source: str) -> PlanRefused:
     """Return why a statement that nobody reads is refused."""
     known = refused.NODES.get(type(stmt))
-    if isinstance(stmt, ast.DropStmt):
+    if isinstance(stmt, ast.DropStmt) and stmt.removeType is not None:
         known = refused.KINDS.get(ObjectType(stmt.removeType))
     if known is None:
         known = Refusal("this", "this kind of statement is not known to be safe")

@@ -99,10 +99,23 @@ _SWITCH: Final = {
     **dict.fromkeys(("on", "true", "yes", "1"), "on"),
     **dict.fromkeys(("off", "false", "no", "0"), "off"),
 }
-#: Settings that hold for the script alone, and what makes a value of each the server's.
-_HONOURED: Final[dict[str, Callable[[str], str | None]]] = {
-    "statement_timeout": _milliseconds,
-    "check_function_bodies": lambda value: _SWITCH.get(value.lower()),
+
+
+@dataclass(frozen=True)
+class _Honoured:
+    """A setting that holds for the script alone."""
+
+    #: Makes a value the server's; None for what is none.
+    read: Callable[[str], str | None]
+    #: What RESET means.
+    usual: str
+    expected: str
+
+
+_HONOURED: Final = {
+    # None at all means as long as the target allows.
+    "statement_timeout": _Honoured(_milliseconds, "0", "a time, such as 5000 or '5s'"),
+    "check_function_bodies": _Honoured(lambda value: _SWITCH.get(value.lower()), "on", "on or off"),
 }
 
 RULES: Final = (
@@ -145,11 +158,8 @@ def _set(stmt: Any, line: int, text: str) -> Path | Setting | Ignored | None:
     name = (stmt.name or "").lower()
     if name == "search_path":
         return Path(_values(stmt) if stmt.kind == VariableSetKind.VAR_SET_VALUE else None, line, text)
-    if name in _HONOURED and stmt.kind == VariableSetKind.VAR_SET_VALUE:
-        value = _HONOURED[name](", ".join(_values(stmt)))
-        if value is None:
-            raise PlanRefused(f"SET {name} to this is not valid", line=line)
-        return Setting(name, value, line, text)
+    if name in _HONOURED:
+        return _honour(_HONOURED[name], name, stmt, line, text)
     if name not in _HARMLESS:
         return None
     allowed = _HARMLESS[name]
@@ -160,6 +170,14 @@ def _set(stmt: Any, line: int, text: str) -> Path | Setting | Ignored | None:
             raise PlanRefused(f"SET {name} to anything but {known} is refused", line=line)
     limits = " The target's own limits hold." if name.endswith("timeout") else ""
     return Ignored(f"line {line}: SET {name} is left out.{limits}", line, text)
+
+
+def _honour(setting: _Honoured, name: str, stmt: Any, line: int, text: str) -> Setting:
+    said = stmt.kind == VariableSetKind.VAR_SET_VALUE
+    value = setting.read(", ".join(_values(stmt))) if said else setting.usual
+    if value is None:
+        raise PlanRefused(f"SET {name} is refused: it takes {setting.expected}", line=line)
+    return Setting(name, value, line, text)
 
 
 def _values(stmt: Any) -> tuple[str, ...]:

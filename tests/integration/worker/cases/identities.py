@@ -41,7 +41,7 @@ IDENTITIES = (
             "defined sequence public.t_id_seq",
             _N,
             "created sequence public.t_n_seq",
-            "copied rows t",
+            "copied rows public.t",
         ),
         alters=True,
     ),
