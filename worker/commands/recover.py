@@ -143,10 +143,14 @@ def _is_created(group: Sequence[Kept]) -> bool:
 
 
 def _grouped(kept: Sequence[Kept]) -> list[list[Kept]]:
-    """Return what comes back in order, what the rollback created apart; the first group may be empty."""
+    """Return what comes back in order, what the rollback created apart; the first group may be empty.
+
+    Each group is compiled when those before it have come back: what has to look at the catalog then begins one.
+    """
     groups: list[list[Kept]] = [[]]
     for entry in reversed(kept):
-        if (entry.how == "created") != _is_created(groups[-1]) and (groups[-1] or entry.how == "created"):
+        apart = (entry.how == "created") != _is_created(groups[-1]) and (groups[-1] or entry.how == "created")
+        if apart or (groups[-1] and altered.looks_again(entry.definition["facts"])):
             groups.append([])
         groups[-1].append(entry)
     return groups

@@ -130,6 +130,12 @@ def _columns(session: Session, address: Address) -> int:
     return count
 
 
+def looks_again(facts: Mapping[str, Any]) -> bool:
+    """Whether what undoes a change depends on what else has come back by then."""
+    aspect = _ASPECTS.get(facts.get("what", ""))
+    return aspect is not None and aspect.back is not None
+
+
 def back(session: Session, address: Address, restore: Sequence[str], facts: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the statements that change something back, as the object is by now.
 

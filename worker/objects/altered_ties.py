@@ -6,13 +6,14 @@ compares. What came along with a tie (indexes and constraints of the parent's) i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from ledger.errors import PlanRefused
 from ledger.model import Json
 from worker.objects import partition
 from worker.objects.aspect import Aspect, nothing
+from worker.objects.constraint import NOT_VALID_ON_PARTITIONED
 from worker.objects.keeping import GONE, Address, Permits, merge, quoted
 from worker.objects.subject import Subject
 from worker.target import Row, Session
@@ -39,7 +40,8 @@ SELECT indexrelid FROM pg_index WHERE indrelid = %(child)s
 
 #: A foreign key of a partition may be its parent's or its own; its triggers come and go with that.
 _FOREIGN_KEYS = """
-SELECT oid::bigint, confrelid::bigint AS referenced FROM pg_constraint WHERE conrelid = %(child)s AND contype = 'f'
+SELECT oid::bigint, conname AS name, convalidated AS validated, confrelid::bigint AS referenced
+  FROM pg_constraint WHERE conrelid = %(child)s AND contype = 'f'
 """
 _TIED_KEY: Final = frozenset({"conparentid", "coninhcount", "conislocal", "pg_depend"})
 
@@ -48,21 +50,31 @@ def _partition_facts(session: Session, of: Subject, _detail: str, line: int) -> 
     child = of.address.objid
     tie = partition.tie(session, child)
     if tie is None:
-        return {"attach": None, "had": [row["oid"] for row in session.rows(_OWN, {"child": child})]}
+        return {"attach": None, "keys": [], "had": [row["oid"] for row in session.rows(_OWN, {"child": child})]}
     partition.refuse_inexact(session, child, tie, line)
     own, _ = partition.own_triggers(session, child)
-    return {"attach": [partition.attach(tie), *own], "had": []}
+    keys = [row["name"] for row in session.rows(_FOREIGN_KEYS, {"child": child}) if row["validated"]]
+    return {"attach": [partition.attach(tie), *own], "keys": keys, "had": []}
 
 
 def _partition_back(session: Session, of: Subject, facts: Mapping[str, Any]) -> Iterator[str]:
     child = of.address.objid
     tie = partition.tie(session, child)
-    if facts["attach"] is not None:
-        yield from facts["attach"] if tie is None else ()
-    elif tie is not None:
+    if facts["attach"] is not None and tie is None:
+        yield from _validated(session, of, facts["keys"])
+        yield from facts["attach"]
+    elif facts["attach"] is None and tie is not None:
         came = [row for row in _shared(session, of) if row["oid"] not in facts["had"]]
         yield partition.detach(tie)
         yield from (row["gone"] for row in came)
+
+
+def _validated(session: Session, of: Subject, keys: Sequence[str]) -> Iterator[str]:
+    """Validate keys that came back with the partition: before 18 ATTACH would make another beside one that is not."""
+    if session.server_version < NOT_VALID_ON_PARTITIONED:
+        for row in session.rows(_FOREIGN_KEYS, {"child": of.address.objid}):
+            if row["name"] in keys and not row["validated"]:
+                yield f"ALTER TABLE {of.table} VALIDATE CONSTRAINT {quoted(row['name'])}"
 
 
 def _shared(session: Session, of: Subject) -> list[Row]:

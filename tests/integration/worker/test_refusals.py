@@ -484,6 +484,45 @@ REFUSALS = [
         "plan_refused",
         "belongs to an identity column",
     ),
+    Refusal(
+        "child that has something from its parent alone",
+        "CREATE TABLE p (a int); CREATE TABLE c () INHERITS (p)",
+        "\nALTER TABLE c NO INHERIT p;",
+        "plan_refused",
+        "line 2: public.c has column a from its parent p alone",
+    ),
+    Refusal(
+        "child of several parents",
+        "CREATE TABLE p (a int); CREATE TABLE q (a int); CREATE TABLE c (a int);"
+        "ALTER TABLE c INHERIT p; ALTER TABLE c INHERIT q",
+        "ALTER TABLE c NO INHERIT p;",
+        "plan_refused",
+        "public.c has several parents, and their order could not be made again",
+    ),
+    Refusal(
+        "partition detached that others refer to",
+        "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY LIST (id); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);"
+        "CREATE TABLE lines (o int REFERENCES p)",
+        "ALTER TABLE p DETACH PARTITION p1;",
+        "plan_refused",
+        "line 1: foreign key lines_o_fkey of public.lines refers to p, so p1 cannot be detached without loss",
+    ),
+    Refusal(
+        "attribute of a type that has values",
+        "CREATE TYPE pair AS (a int, b int); CREATE DOMAIN pairs AS pair[];"
+        "CREATE TABLE h (v pairs); CREATE TABLE typed OF pair; CREATE MATERIALIZED VIEW m AS SELECT (1, 2)::pair AS p",
+        "ALTER TYPE pair DROP ATTRIBUTE a;",
+        "plan_refused",
+        "type public.pair has values in public.h.v, public.m.p, public.typed, and those of an attribute cannot be kept",
+    ),
+    Refusal(
+        "attribute before one that a view uses",
+        "CREATE TYPE pair AS (a int, b int); CREATE FUNCTION f() RETURNS pair LANGUAGE sql AS 'SELECT 1, 2';"
+        "CREATE VIEW v AS SELECT (f()).b",
+        "ALTER TYPE pair DROP ATTRIBUTE a;",
+        "plan_refused",
+        "uses attributes of type public.pair, which could not be put back in their order",
+    ),
     Refusal("a table as a sequence", _ORDERS, "DROP SEQUENCE orders;", "plan_refused", "public.orders is a table"),
     Refusal(
         "a table as a materialized view", _ORDERS, "DROP MATERIALIZED VIEW orders;", "plan_refused", "orders is a table"
