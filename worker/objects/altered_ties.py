@@ -150,7 +150,7 @@ def _leaving_facts(session: Session, of: Subject, detail: str, line: int) -> dic
         reason = session.value(_ONLY_FROM, {"child": of.address.objid, "parent": parent["oid"]})
         if reason is not None:
             raise PlanRefused(
-                f"{of.identity} has {reason} from its parent {parent['name']} alone, and it would be its own afterwards:"
+                f"{of.identity} has {reason} from its parent {parent['name']} alone, which would be its own then:"
                 " no statement makes that good again; DROP the child, or leave it where it is",
                 line=line,
             )

@@ -15,7 +15,8 @@ from worker.objects.subject import Subject
 from worker.target import Row, Session
 
 _DOMAIN = """
-SELECT pg_get_expr(typdefaultbin, 0) AS expression, typnotnull AS set, con.oid::bigint AS constraint, con.conname AS name
+SELECT pg_get_expr(typdefaultbin, 0) AS expression, typnotnull AS set, con.oid::bigint AS constraint,
+       con.conname AS name
   FROM pg_type AS t LEFT JOIN pg_constraint AS con ON con.contypid = t.oid AND con.contype = 'n' WHERE t.oid = %s
 """
 
@@ -52,7 +53,8 @@ def _not_null_permits(session: Session, of: Subject, _detail: str) -> Permits:
 def _validation(session: Session, of: Subject, _detail: str) -> Iterator[str]:
     found = one_row(
         session,
-        "SELECT convalidated AS validated, pg_get_constraintdef(con.oid) AS definition, n.nspname AS schema, t.typname AS name"
+        "SELECT convalidated AS validated, pg_get_constraintdef(con.oid) AS definition, n.nspname AS schema,"
+        " t.typname AS name"
         " FROM pg_constraint AS con JOIN pg_type AS t ON t.oid = con.contypid"
         " JOIN pg_namespace AS n ON n.oid = t.typnamespace WHERE con.oid = %s",
         of.address.objid,
@@ -121,8 +123,8 @@ def _attributes_facts(session: Session, of: Subject, touched: str, line: int) ->
     holders = [row["name"] for row in session.rows(_HOLDERS, {"type": of.address.objid})]
     if holders:
         raise PlanRefused(
-            f"type {of.identity} has values in {', '.join(holders)}, and those of an attribute cannot be kept apart from"
-            " them; change the columns to another type instead",
+            f"type {of.identity} has values in {', '.join(holders)}, and those of an attribute cannot be kept apart"
+            " from them; change the columns to another type instead",
             line=line,
         )
     user = session.value(_USERS, {"type": of.address.objid, "names": json.loads(touched)})

@@ -209,7 +209,7 @@ FORMS: Final[Mapping[Sub, Form]] = {
         _partition,
         Rule(
             "ALTER TABLE … ATTACH PARTITION",
-            "run as written; detached at the recovery, which takes away what came with the tie: the whole's indexes, keys",
+            "run as written; detached at the recovery, which takes away what came along: indexes and keys",
         ),
     ),
     Sub.AT_DetachPartition: Form(
@@ -229,7 +229,7 @@ FORMS: Final[Mapping[Sub, Form]] = {
         _parent,
         Rule(
             "ALTER TABLE … NO INHERIT",
-            "run as written; given back to its parent, where nothing of it is inherited alone and it has no other parent",
+            "run as written; given back to its parent, where it has no other and nothing from that one alone",
             "a column that was only inherited becomes the child's own, and no statement makes that good again",
         ),
     ),

@@ -1,4 +1,4 @@
-"""Prints docs/statements.md from the rules that the readers hold: `python -m worker.plan.document > docs/statements.md`."""
+"""Prints docs/statements.md from the rules that the readers hold: `make docs`."""
 
 from __future__ import annotations
 

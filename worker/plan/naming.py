@@ -98,8 +98,8 @@ READERS: Final[Mapping[type, Reader]] = {
         Rule(
             "ALTER … RENAME",
             "run as written; the name comes back",
-            "of tables, columns, constraints, indexes, sequences, views, materialized views, types and their attributes,"
-            " domains and their constraints, schemas, routines, triggers, rules, policies, statistics",
+            "of tables, columns, constraints, indexes, sequences, views, materialized views, types and their"
+            " attributes, domains and their constraints, schemas, routines, triggers, rules, policies, statistics",
         ),
     ),
     ast.AlterObjectSchemaStmt: Reader(_set_schema, Rule("ALTER … SET SCHEMA", "run as written; it moves back")),

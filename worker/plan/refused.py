@@ -1,4 +1,4 @@
-"""What no plan may say, by the parser's node and by the kind of object: each with its reason, and what to do instead."""
+"""What no plan may say, by the parser's node and by kind of object: each with its reason, and what to do instead."""
 
 from __future__ import annotations
 

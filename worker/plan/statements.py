@@ -94,8 +94,8 @@ _ON_TABLE: Final = "definition, comment and firing state are kept, then dropped"
 DROPPED: Final[Mapping[ObjectType, Dropped]] = {
     ObjectType.OBJECT_TABLE: _is(
         "table",
-        "it moves into quarantine with rows, indexes, constraints and owned sequences; so do partitions and children, each"
-        " by itself; a partition or child alone is taken from its parents first, and tied to them again",
+        "it moves into quarantine with rows, indexes, constraints and owned sequences; so do partitions and children,"
+        " each by itself; a partition or child alone is taken from its parents first, and tied to them again",
         "a move copies nothing, so that blocking does not grow with the rows",
     ),
     ObjectType.OBJECT_MATVIEW: _is("materialized view", "it moves with its rows, indexes and options, filled or not"),
@@ -104,8 +104,8 @@ DROPPED: Final[Mapping[ObjectType, Dropped]] = {
     ),
     ObjectType.OBJECT_TYPE: _is(
         "type",
-        "an enum or composite type moves; a column of another table that uses it is copied first, if `accepts` names it;"
-        " the definition of a range is kept, if nothing that is kept is of it",
+        "an enum or composite type moves; a column of another table that uses it is copied first, if `accepts` names"
+        " it; the definition of a range is kept, if nothing that is kept is of it",
         "the constructors of a range belong to the superuser, and cannot be moved",
     ),
     ObjectType.OBJECT_DOMAIN: _is("domain", "as a type"),
@@ -135,8 +135,8 @@ ALTERED: Final[Mapping[AlterTableType, Dropped]] = {
         "column",
         Rule(
             "ALTER TABLE … DROP COLUMN",
-            "key and columns are copied into quarantine, then dropped; sequences of a serial or identity column come back"
-            " as they were and go on after their last number",
+            "key and columns are copied into quarantine, then dropped; sequences of a serial or identity column come"
+            " back as they were and go on after their last number",
             "the key is what tells the rows apart when the values come back",
         ),
     ),

@@ -67,7 +67,7 @@ _ROWS: Final = "run as written, while triggers of ours hand over every row as it
 _REACH: Final = "also through cascades, rules, triggers, views and WITH; a row changed since by somebody stays as it is"
 _OPAQUE: Final = Rule(
     "SELECT, DO, CALL",
-    "the same, for every table that the statement or a function in it mentions; what else it changes, the proof refuses",
+    "the same, for every table that the statement or a function in it mentions; what else it changes the proof refuses",
     "what a function does is not in its text",
 )
 

@@ -116,4 +116,6 @@ def test_writer_of_a_row_may_not_drop_constraints_of_others_domains(engine: Engi
 
     run = engine.rollback()
 
-    assert ended(run).startswith("refused: not_allowed: role stepback_app, who wrote this plan, may not drop type d")
+    assert ended(run).startswith(
+        "refused: not_allowed: role stepback_app, who wrote this plan, may not drop type public.d"
+    )

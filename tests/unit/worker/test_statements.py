@@ -1,4 +1,4 @@
-"""Every kind of statement that the parser knows is read or refused with a reason, and the documentation says the same."""
+"""Every statement that the parser knows is read or refused with a reason, and the documentation says the same."""
 
 from __future__ import annotations
 
