@@ -199,12 +199,12 @@ class Session:
             raise NotPossible(
                 error.message.replace(_WORKERS_ROLE, f"role {owner}, which this plan runs as,")
             ) from error
-        self.execute("DROP FUNCTION pg_temp.stepback_perform(text, text)")
         after = self.value(_STATE)
+        self._set(usual)
+        self.execute("DROP FUNCTION pg_temp.stepback_perform(text, text)")
         if after != before:
             changed = ", ".join(name for name in _HELD if before[name] != after[name])
             raise PlanRefused(f"a statement of the plan changed {changed} for what comes after it; leave that out")
-        self._set(usual)
 
     def _set(self, settings: Mapping[str, str]) -> dict[str, str]:
         """Set something for the transaction, limits of time only to less; return what it was."""

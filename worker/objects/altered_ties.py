@@ -6,6 +6,7 @@ compares. What came along with a tie (indexes and constraints of the parent's) i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -63,10 +64,16 @@ def _partition_back(session: Session, of: Subject, facts: Mapping[str, Any]) -> 
     if facts["attach"] is not None and tie is None:
         yield from _validated(session, of, facts["keys"])
         yield from facts["attach"]
-    elif facts["attach"] is None and tie is not None:
+    elif facts["attach"] is None and tie is not None and _is_said(tie["parent_schema"], tie["parent"], facts):
         came = [row for row in _shared(session, of) if row["oid"] not in facts["had"]]
         yield partition.detach(tie)
         yield from (row["gone"] for row in came)
+
+
+def _is_said(schema: str, name: str, facts: Mapping[str, Any]) -> bool:
+    """Whether a table is the one that the plan said; ties that somebody else has made since are theirs."""
+    said = json.loads(facts["detail"])
+    return bool([schema, name][-len(said) :] == said)
 
 
 def _validated(session: Session, of: Subject, keys: Sequence[str]) -> Iterator[str]:
@@ -81,13 +88,13 @@ def _shared(session: Session, of: Subject) -> list[Row]:
     return session.rows(_SHARED, {"child": of.address.objid, "table": of.table})
 
 
-def _partition_permits(session: Session, of: Subject, made: str) -> Permits:
+def _partition_permits(session: Session, of: Subject, parent: str) -> Permits:
     child = of.address.objid
     keys = [row["oid"] for row in session.rows(_FOREIGN_KEYS, {"child": child})]
     own = {Address("pg_constraint", oid): _TIED_KEY for oid in keys}
     _, triggers = partition.own_triggers(session, child)
     # What ATTACH brought goes again at recovery.
-    came = [row for row in _shared(session, of) if made]
+    came = [row for row in _shared(session, of) if parent]
     gone = {Address(row["catalog"], row["oid"]): GONE for row in came}
     gone.update({Address("pg_class", row["index"]): GONE for row in came if row["index"]})
     pieces = {at: gone for at, gone in partition.rows_of_keys(session, keys).items() if at not in own}
@@ -163,8 +170,10 @@ def _leaving_facts(session: Session, of: Subject, detail: str, line: int) -> dic
 
 
 def _parents_back(session: Session, of: Subject, facts: Mapping[str, Any]) -> Iterator[str]:
-    now = [quoted(row["schema"], row["name"]) for row in session.rows(_PARENTS, (of.address.objid,))]
-    yield from (f"ALTER TABLE {of.table} NO INHERIT {name}" for name in now if name not in facts["parents"])
+    rows = session.rows(_PARENTS, (of.address.objid,))
+    now = {quoted(row["schema"], row["name"]) for row in rows}
+    said = {quoted(row["schema"], row["name"]) for row in rows if _is_said(row["schema"], row["name"], facts)}
+    yield from (f"ALTER TABLE {of.table} NO INHERIT {name}" for name in sorted(said - set(facts["parents"])))
     yield from (f"ALTER TABLE {of.table} INHERIT {name}" for name in facts["parents"] if name not in now)
 
 

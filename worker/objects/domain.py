@@ -9,7 +9,8 @@ from worker.target import Row, Session
 
 _CONSTRAINT = """
 SELECT con.conname AS name, con.contype::text AS type, con.convalidated AS validated,
-       con.contypid::bigint AS domain_oid, pg_get_constraintdef(con.oid) AS definition, n.nspname AS schema, t.typname AS domain
+       con.contypid::bigint AS domain_oid, pg_get_constraintdef(con.oid) AS definition,
+       n.nspname AS schema, t.typname AS domain
   FROM pg_constraint AS con JOIN pg_type AS t ON t.oid = con.contypid JOIN pg_namespace AS n ON n.oid = t.typnamespace
  WHERE con.oid = %s
 """

@@ -69,13 +69,14 @@ def _partition(command: Any, subject: Named, what: str, line: int) -> Iterator[A
     if getattr(command.def_, "concurrent", False):
         raise DETACH_CONCURRENTLY.at(line)
     yield Alteration("family", subject)
-    made = "attached" if command.subtype == Sub.AT_AttachPartition else ""
-    yield Alteration(what, Named("table", relation_name(command.def_.name, line)), made)
+    to = json.dumps(subject.name) if command.subtype == Sub.AT_AttachPartition else ""
+    yield Alteration(what, Named("table", relation_name(command.def_.name, line)), to)
 
 
 def _parent(command: Any, subject: Named, what: str, line: int) -> Iterator[Alteration]:
-    yield Alteration("family", Named("table", relation_name(command.def_, line)))
-    yield Alteration(what, subject)
+    parent = relation_name(command.def_, line)
+    yield Alteration("family", Named("table", parent))
+    yield Alteration(what, subject, json.dumps(parent))
 
 
 def _added(_command: Any, _subject: Named, _what: str, _line: int) -> Iterator[Alteration]:

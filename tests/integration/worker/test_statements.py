@@ -107,6 +107,19 @@ def test_own_indexes_of_a_partition_stay_when_it_is_detached_again(engine: Engin
     assert found == [{"name": "mine"}]
 
 
+def test_parent_that_somebody_gave_since_stays(engine: Engine) -> None:
+    """A recovery takes a child from the parent that the plan gave it, and from no other."""
+    engine.owner("CREATE TABLE p (a int); CREATE TABLE q (a int); CREATE TABLE c (a int)")
+    engine.plan("ALTER TABLE c INHERIT p;")
+    run = completed(engine.rollback())
+    engine.owner("ALTER TABLE c INHERIT q")
+
+    completed(engine.recover(run))
+
+    found = engine.query("SELECT inhparent::regclass::text AS parent FROM pg_inherits WHERE inhrelid = 'c'::regclass")
+    assert found == [{"parent": "q"}]
+
+
 def test_writer_of_a_row_may_not_drop_constraints_of_others_domains(engine: Engine) -> None:
     """A plan that is a row is no stronger than whoever wrote it, for domains as for tables."""
     engine.owner("CREATE DOMAIN d AS int CONSTRAINT small CHECK (VALUE < 100)")

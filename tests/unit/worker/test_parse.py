@@ -246,14 +246,17 @@ def performed(text: str) -> Performed:
         ),
         (
             "ALTER TABLE t ATTACH PARTITION s.p DEFAULT",
-            [Alteration("family", T), Alteration("partition", Named("table", ("s", "p")), "attached")],
+            [Alteration("family", T), Alteration("partition", Named("table", ("s", "p")), '["t"]')],
         ),
         (
             "ALTER TABLE t DETACH PARTITION p",
             [Alteration("family", T), Alteration("partition", Named("table", ("p",)))],
         ),
-        ("ALTER TABLE t INHERIT p", [Alteration("family", Named("table", ("p",))), Alteration("parents", T)]),
-        ("ALTER TABLE t NO INHERIT p", [Alteration("family", Named("table", ("p",))), Alteration("leaving", T)]),
+        ("ALTER TABLE t INHERIT p", [Alteration("family", Named("table", ("p",))), Alteration("parents", T, '["p"]')]),
+        (
+            "ALTER TABLE t NO INHERIT p",
+            [Alteration("family", Named("table", ("p",))), Alteration("leaving", T, '["p"]')],
+        ),
         ("CREATE TABLE x PARTITION OF t DEFAULT", [Alteration("family", T)]),
         ("ALTER TABLE t SET UNLOGGED", [Alteration("persistence", T)]),
         ("ALTER TABLE t ALTER a ADD GENERATED ALWAYS AS IDENTITY", [Alteration("identity", column("a"))]),
