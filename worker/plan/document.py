@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from worker.plan import altering, creating, naming, redefining, refused, statements, wrapping, writing
+from worker.plan import altering, creating, naming, parse, redefining, refused, statements, wrapping, writing
 from worker.plan.performed import Reader
 from worker.plan.rules import Refusal, Rule
 
@@ -32,7 +32,7 @@ def _read(readers: Iterable[Reader]) -> Iterator[Rule]:
 
 
 def _refused() -> Iterator[Refusal]:
-    for module in (statements, altering, naming, creating, writing):
+    for module in (statements, altering, naming, creating, writing, parse):
         yield from (
             value for value in vars(module).values() if isinstance(value, Refusal) and value is not altering.UNKNOWN
         )
@@ -63,8 +63,6 @@ def lines() -> Iterator[str]:
     yield from ("", "## Refused", "", "| the plan says | why, and what to do instead |", "|---|---|")
     for refusal in dict.fromkeys(_refused()):
         yield f"| `{_cell(refusal.statement)}` | {_cell(refusal.reason)} |"
-    yield "| anything temporary | it would be gone before anybody sees it |"
-    yield "| psql's own commands (`\\connect`) | only SQL is understood |"
 
 
 if __name__ == "__main__":

@@ -97,9 +97,9 @@ READERS: Final[Mapping[type, Reader]] = {
         _rename,
         Rule(
             "ALTER … RENAME",
-            "run as written; the name comes back",
-            "of tables, columns, constraints, indexes, sequences, views, materialized views, types and their"
-            " attributes, domains and their constraints, schemas, routines, triggers, rules, policies, statistics",
+            "run as written; the name comes back: of tables, columns, constraints, indexes, sequences, views,"
+            " materialized views, types, attributes, domains and their constraints, schemas, routines, triggers,"
+            " rules, policies, statistics",
         ),
     ),
     ast.AlterObjectSchemaStmt: Reader(_set_schema, Rule("ALTER … SET SCHEMA", "run as written; it moves back")),

@@ -173,6 +173,7 @@ ANALYZE: Final = Rule("ANALYZE of named tables", "done after COMMIT", "it change
 DROP_CONCURRENTLY: Final = Refusal(
     "DROP INDEX CONCURRENTLY", "what it has begun cannot be taken back; write DROP INDEX"
 )
+TEMPORARY: Final = Refusal("anything temporary", "it would be gone before anybody sees it; leave TEMPORARY out")
 ANALYZE_ALL: Final = Refusal("ANALYZE without a table", "it would read the whole database; name the tables")
 ANALYZE_OPTIONS: Final = Refusal("ANALYZE with options", "they change how much it reads; write ANALYZE and the tables")
 
@@ -337,7 +338,7 @@ def new_name(written: Any, line: int) -> QualifiedName:
     else:
         temporary, name = False, _qualified(tuple(part.sval for part in written), line)
     if temporary or name[:-1] == ("pg_temp",):
-        raise PlanRefused("what is temporary would be gone before anybody sees it; leave TEMPORARY out", line=line)
+        raise TEMPORARY.at(line)
     return name
 
 

@@ -131,7 +131,7 @@ RULES: Final = (
     ),
     Rule("SET check_function_bodies", "honoured for the statements after it"),
     Rule(
-        "SET of " + ", ".join(f"`{name}`" for name in _HARMLESS),
+        "SET of " + ", ".join(_HARMLESS),
         "left out, and said so",
         "what tools write into every script; a value that would change what is done is refused",
     ),

@@ -67,7 +67,8 @@ _ROWS: Final = "run as written, while triggers of ours hand over every row as it
 _REACH: Final = "also through cascades, rules, triggers, views and WITH; a row changed since by somebody stays as it is"
 _OPAQUE: Final = Rule(
     "SELECT, DO, CALL",
-    "the same, for every table that the statement or a function in it mentions; what else it changes the proof refuses",
+    "run as written, likewise for every table that the statement or a function in it mentions; what else it changes"
+    " the proof refuses",
     "what a function does is not in its text",
 )
 
@@ -85,6 +86,9 @@ READERS: Final[Mapping[type, Reader]] = {
         ),
         Rule("TRUNCATE … RESTART IDENTITY", "the same; the sequences' positions come back too"),
     ),
+    ast.SelectStmt: Reader(_select, _OPAQUE),
+    ast.DoStmt: Reader(_opaque, _OPAQUE),
+    ast.CallStmt: Reader(_opaque, _OPAQUE),
     ast.RefreshMatViewStmt: Reader(
         _refresh,
         Rule(
@@ -93,7 +97,4 @@ READERS: Final[Mapping[type, Reader]] = {
             "no statement writes chosen rows into a materialized view; what it reads is as it was by then",
         ),
     ),
-    ast.SelectStmt: Reader(_select, _OPAQUE),
-    ast.DoStmt: Reader(_opaque, _OPAQUE),
-    ast.CallStmt: Reader(_opaque, _OPAQUE),
 }
