@@ -145,7 +145,7 @@ def back(session: Session, address: Address, restore: Sequence[str], facts: Mapp
     """
     aspect = _ASPECTS.get(facts["what"])
     if aspect is not None and aspect.back is not None:
-        return tuple(aspect.back(session, subject(session, address), facts))
+        return tuple(aspect.back(session, address, facts))
     if "otherwise" in facts and _columns(session, address) > facts["columns"]:
         # A view cannot be replaced by one with fewer columns.
         return (*facts["otherwise"], *ownership.grants(session, facts["grants"]), *facts["column_grants"])

@@ -26,8 +26,8 @@ def _is_relation(of: Subject) -> bool:
     return of.address.catalog == "pg_class"
 
 
-def _back(session: Session, of: Subject, facts: Mapping[str, Any]) -> Iterator[str]:
-    yield from ownership.reset(session, of.address, facts["grants"])
+def _back(session: Session, address: Address, facts: Mapping[str, Any]) -> Iterator[str]:
+    yield from ownership.reset(session, address, facts["grants"])
     # Last: what is revoked from the whole is revoked from its columns.
     yield from facts["column_grants"]
 

@@ -16,7 +16,7 @@ from worker.objects import partition
 from worker.objects.aspect import Aspect, nothing
 from worker.objects.constraint import NOT_VALID_ON_PARTITIONED
 from worker.objects.keeping import GONE, Address, Permits, merge, quoted
-from worker.objects.subject import Subject
+from worker.objects.subject import Subject, subject
 from worker.target import Row, Session
 
 #: Indexes and constraints that a partition shares with its parent: all of them, where DETACH leaves them behind.
@@ -58,9 +58,8 @@ def _partition_facts(session: Session, of: Subject, _detail: str, line: int) -> 
     return {"attach": [partition.attach(tie), *own], "keys": keys, "had": []}
 
 
-def _partition_back(session: Session, of: Subject, facts: Mapping[str, Any]) -> Iterator[str]:
-    child = of.address.objid
-    tie = partition.tie(session, child)
+def _partition_back(session: Session, address: Address, facts: Mapping[str, Any]) -> Iterator[str]:
+    of, tie = subject(session, address), partition.tie(session, address.objid)
     if facts["attach"] is not None and tie is None:
         yield from _validated(session, of, facts["keys"])
         yield from facts["attach"]
@@ -169,8 +168,8 @@ def _leaving_facts(session: Session, of: Subject, detail: str, line: int) -> dic
     return _parents_facts(session, of, detail, line)
 
 
-def _parents_back(session: Session, of: Subject, facts: Mapping[str, Any]) -> Iterator[str]:
-    rows = session.rows(_PARENTS, (of.address.objid,))
+def _parents_back(session: Session, address: Address, facts: Mapping[str, Any]) -> Iterator[str]:
+    of, rows = subject(session, address), session.rows(_PARENTS, (address.objid,))
     now = {quoted(row["schema"], row["name"]) for row in rows}
     said = {quoted(row["schema"], row["name"]) for row in rows if _is_said(row["schema"], row["name"], facts)}
     yield from (f"ALTER TABLE {of.table} NO INHERIT {name}" for name in sorted(said - set(facts["parents"])))

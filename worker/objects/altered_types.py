@@ -11,7 +11,7 @@ from ledger.model import Json
 from worker.objects.altered_names import comment
 from worker.objects.aspect import Aspect, nothing, one_row
 from worker.objects.keeping import GONE, Address, Permits, literal, quoted
-from worker.objects.subject import Subject
+from worker.objects.subject import Subject, subject
 from worker.target import Row, Session
 
 _DOMAIN = """
@@ -135,7 +135,7 @@ def _attributes_facts(session: Session, of: Subject, touched: str, line: int) ->
             line=line,
         )
     attributes: list[Json] = [_attribute(row) for row in session.rows(_ATTRIBUTES, (of.address.objid,))]
-    return {"attributes": attributes}
+    return {"type": of.identity, "attributes": attributes}
 
 
 def _attribute(row: Row) -> list[Json]:
@@ -143,14 +143,17 @@ def _attribute(row: Row) -> list[Json]:
     return [row["name"], f"{row['type']}{collation}", row["comment"]]
 
 
-def _attributes_back(session: Session, of: Subject, facts: Mapping[str, Any]) -> Iterator[str]:
+def _attributes_back(session: Session, address: Address, facts: Mapping[str, Any]) -> Iterator[str]:
     """Take off what differs, from the first attribute that does, and put on what stood there."""
+    if not session.value("SELECT EXISTS (SELECT FROM pg_type WHERE oid = %s)", (address.objid,)):
+        raise Conflict(f"cannot be brought back as it was: type {facts['type']} does not exist any more")
+    of = subject(session, address)
     was: Sequence[Any] = facts["attributes"]
-    now = [_attribute(row) for row in session.rows(_ATTRIBUTES, (of.address.objid,))]
+    now = [_attribute(row) for row in session.rows(_ATTRIBUTES, (address.objid,))]
     same = 0
     while same < min(len(was), len(now)) and was[same] == now[same]:
         same += 1
-    holders = [row["name"] for row in session.rows(_HOLDERS, {"type": of.address.objid})]
+    holders = [row["name"] for row in session.rows(_HOLDERS, {"type": address.objid})]
     if holders and (was[same:] or now[same:]):
         raise Conflict(
             f"cannot be brought back as it was: type {of.identity} has values in {', '.join(holders)} by now"

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ledger.model import Json
-from worker.objects.keeping import Permits
+from worker.objects.keeping import Address, Permits
 from worker.objects.subject import Subject
 from worker.target import Row, Session
 
-#: What undoes a change as the catalog stands by then, from the facts that were written down before it.
-Back: TypeAlias = Callable[[Session, Subject, Mapping[str, Any]], Iterator[str]]
+#: What undoes a change as the catalog stands by then, from the facts that were written down before it. The object may
+#: be gone: what was dropped after it was changed comes back as another.
+Back: TypeAlias = Callable[[Session, Address, Mapping[str, Any]], Iterator[str]]
 
 
 def nothing(_session: Session, _of: Subject, _detail: str = "") -> Iterator[str]:

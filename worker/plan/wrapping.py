@@ -126,10 +126,10 @@ RULES: Final = (
     Rule("SET search_path", "names after it are resolved so, in this script alone"),
     Rule(
         "SET statement_timeout",
-        "honoured for the statements after it, where it is shorter than the target's `statement_timeout_ms`",
+        "honoured for what is run as written after it, where it is shorter than the target's `statement_timeout_ms`",
         "no script lifts the ceiling",
     ),
-    Rule("SET check_function_bodies", "honoured for the statements after it"),
+    Rule("SET check_function_bodies", "honoured for what is run as written after it"),
     Rule(
         "SET of " + ", ".join(_HARMLESS),
         "left out, and said so",

@@ -73,6 +73,19 @@ def test_type_that_has_got_values_since_is_left(engine: Engine) -> None:
     assert engine.fingerprint() == before
 
 
+def test_type_that_is_gone_by_now(engine: Engine) -> None:
+    """A type that somebody has dropped since cannot get its attributes back: the recovery says which."""
+    engine.owner("CREATE TYPE pair AS (a int)")
+    engine.plan("ALTER TYPE pair ADD ATTRIBUTE b int;")
+    run = completed(engine.rollback())
+    engine.owner("DROP TYPE pair")
+
+    back = engine.recover(run)
+
+    told = "refused: conflict: cannot be brought back as it was: type public.pair does not exist any more"
+    assert ended(back) == told
+
+
 def test_numbers_of_an_identity_that_goes_are_kept(engine: Engine) -> None:
     """An identity that a rollback added goes at its recovery, which keeps the position that it had reached."""
     engine.owner("CREATE TABLE t (id int PRIMARY KEY, n int)")

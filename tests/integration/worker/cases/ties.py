@@ -99,6 +99,32 @@ TIES = (
         alters=True,
     ),
     Case(
+        "partitions of a table with an identity detached and attached",
+        "CREATE TABLE p (id int GENERATED ALWAYS AS IDENTITY, n int NOT NULL) PARTITION BY LIST (n);"
+        "CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); CREATE TABLE lone (n int NOT NULL, id int NOT NULL);"
+        "INSERT INTO p (n) VALUES (1); INSERT INTO lone VALUES (2, 7)",
+        "ALTER TABLE p DETACH PARTITION p1; ALTER TABLE p ATTACH PARTITION lone FOR VALUES IN (2);",
+        keeps=(
+            "changed table public.p",
+            "changed table public.p1",
+            "changed table public.p",
+            "changed table public.lone",
+        ),
+        alters=True,
+        since=17,
+        why="identities of partitions",
+    ),
+    Case(
+        "partition with rules for its rows, statistics and a key of its own",
+        "CREATE TABLE o (id int PRIMARY KEY); CREATE TABLE p (id int NOT NULL, k int) PARTITION BY LIST (id);"
+        "CREATE TABLE p1 PARTITION OF p (CONSTRAINT own CHECK (k > 0)) FOR VALUES IN (1, 2); INSERT INTO p VALUES (1, 1);"
+        "ALTER TABLE p1 ADD CONSTRAINT fk FOREIGN KEY (k) REFERENCES o NOT VALID; CREATE STATISTICS st ON id, k FROM p1;"
+        "CREATE POLICY pol ON p1; ALTER TABLE p1 ALTER k SET DEFAULT 5; CREATE UNIQUE INDEX u ON p1 (k)",
+        "ALTER TABLE p DETACH PARTITION p1;",
+        keeps=("changed table public.p", "changed table public.p1"),
+        alters=True,
+    ),
+    Case(
         "child created",
         _CHILD,
         "CREATE TABLE chi (c int) INHERITS (par);",

@@ -110,6 +110,17 @@ WHOLE_TABLES = (
         alters=True,
     ),
     Case(
+        "function granted, commented and dropped",
+        "CREATE FUNCTION f(n int) RETURNS int LANGUAGE sql AS 'SELECT 1'; GRANT EXECUTE ON FUNCTION f(int) TO stepback_app",
+        "REVOKE ALL ON FUNCTION f(int) FROM stepback_app, PUBLIC; COMMENT ON FUNCTION f(int) IS 'x'; DROP FUNCTION f(int);",
+        keeps=(
+            "changed function public.f(integer)",
+            "changed function public.f(integer)",
+            "defined function public.f(integer)",
+        ),
+        alters=True,
+    ),
+    Case(
         "constraint deferred",
         _FAMILY,
         "ALTER TABLE b ALTER CONSTRAINT b_a_fkey DEFERRABLE INITIALLY DEFERRED; ALTER TABLE c ALTER CONSTRAINT c_b_fkey DEFERRABLE;",
