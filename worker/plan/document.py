@@ -6,7 +6,19 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from worker.plan import altering, creating, naming, parse, redefining, refused, statements, wrapping, writing
+from worker.plan import (
+    altering,
+    creating,
+    dropping,
+    forms,
+    naming,
+    parse,
+    redefining,
+    refused,
+    statements,
+    wrapping,
+    writing,
+)
 from worker.plan.performed import Reader
 from worker.plan.rules import Refusal, Rule
 
@@ -22,9 +34,9 @@ CASCADE is never sent to the server.
 
 
 def _dropped() -> Iterator[Rule]:
-    yield from (dropped.rule for dropped in statements.DROPPED.values())
-    yield from (dropped.rule for dropped in statements.ALTERED.values())
-    yield statements.DOMAIN_CONSTRAINT.rule
+    yield from (dropped.rule for dropped in dropping.DROPPED.values())
+    yield from (dropped.rule for dropped in dropping.ALTERED.values())
+    yield dropping.DOMAIN_CONSTRAINT.rule
 
 
 def _read(readers: Iterable[Reader]) -> Iterator[Rule]:
@@ -32,11 +44,11 @@ def _read(readers: Iterable[Reader]) -> Iterator[Rule]:
 
 
 def _refused() -> Iterator[Refusal]:
-    for module in (statements, altering, naming, creating, writing, parse):
+    for module in (statements, altering, forms, naming, creating, writing, parse):
         yield from (
-            value for value in vars(module).values() if isinstance(value, Refusal) and value is not altering.UNKNOWN
+            value for value in vars(module).values() if isinstance(value, Refusal) and value is not forms.UNKNOWN
         )
-    yield from altering.REFUSED.values()
+    yield from forms.REFUSED.values()
     yield from refused.NODES.values()
     yield from refused.KINDS.values()
 

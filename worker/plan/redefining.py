@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pglast import ast
 
-from worker.plan import altering
+from worker.plan import altering, forms
 from worker.plan.performed import KINDS, Alteration, Found, Reader, TableLock
 from worker.plan.rules import Rule
 from worker.plan.statements import Named, object_named, relation_name
@@ -61,7 +61,7 @@ def _statistics(stmt: Any, line: int) -> Found:
 READERS: Final[Mapping[type, Reader]] = {
     ast.AlterTableStmt: Reader(
         altering.alter_table,
-        *dict.fromkeys(form.rule for form in altering.FORMS.values()),
+        *dict.fromkeys(form.rule for form in forms.FORMS.values()),
         altering.ATTRIBUTES,
     ),
     ast.AlterEnumStmt: Reader(

@@ -9,7 +9,7 @@ from pglast import ast
 from pglast.enums import AlterTableType, ObjectType
 
 from ledger.errors import PlanRefused
-from worker.plan import altering, document, refused, statements, verbatim
+from worker.plan import document, dropping, forms, refused, verbatim
 from worker.plan.parse import parse
 from worker.plan.performed import DOMAIN_PARTS, KINDS, PARTS
 
@@ -39,7 +39,7 @@ def test_every_statement_of_the_parser_is_read_or_refused() -> None:
 
 def test_every_form_of_alter_table_is_read_or_refused() -> None:
     """Each form has one place: read, refused with a reason, or never given by the parser."""
-    places = [set(statements.ALTERED), set(altering.FORMS), set(altering.REFUSED), set(altering.INTERNAL)]
+    places = [set(dropping.ALTERED), set(forms.FORMS), set(forms.REFUSED), set(forms.INTERNAL)]
 
     assert set().union(*places) == set(AlterTableType)
     assert sum(map(len, places)) == len(AlterTableType)
@@ -52,7 +52,7 @@ def test_every_kind_of_object_is_known_or_refused() -> None:
     # A default has no name of its own.
     assert known | set(refused.KINDS) | {ObjectType.OBJECT_DEFAULT} == set(ObjectType)
     assert not known & set(refused.KINDS)
-    assert set(statements.DROPPED) <= known
+    assert set(dropping.DROPPED) <= known
 
 
 @pytest.mark.parametrize(
