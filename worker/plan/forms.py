@@ -43,7 +43,7 @@ def _of_table(command: Any, subject: Named, what: str, _line: int) -> Iterator[A
     yield Alteration(what, subject, ", ".join(names))
 
 
-def _ofpart_of(kind: str) -> _Says:
+def _named_part(kind: str) -> _Says:
     def says(command: Any, subject: Named, what: str, _line: int) -> Iterator[Alteration]:
         yield Alteration(what, part_of(subject, kind, command.name))
 
@@ -137,8 +137,8 @@ _PERSISTENCE = _table(
 _FIRES: Final = Rule(
     "ALTER TABLE … ENABLE, DISABLE TRIGGER, RULE", "run as written; when each fires is set again as it was"
 )
-_FIRING_TRIGGER = Form("firing", _ofpart_of("trigger"), _FIRES)
-_FIRING_RULE = Form("firing", _ofpart_of("rule"), _FIRES)
+_FIRING_TRIGGER = Form("firing", _named_part("trigger"), _FIRES)
+_FIRING_RULE = Form("firing", _named_part("rule"), _FIRES)
 _FIRING_ALL = Form("firing of all", _of_table, _FIRES)
 
 FORMS: Final[Mapping[Sub, Form]] = {
@@ -181,7 +181,7 @@ FORMS: Final[Mapping[Sub, Form]] = {
     ),
     Sub.AT_ValidateConstraint: Form(
         "validation",
-        _ofpart_of("constraint"),
+        _named_part("constraint"),
         Rule("ALTER TABLE … VALIDATE CONSTRAINT", "run as written; made again NOT VALID, if it was"),
     ),
     Sub.AT_EnableRowSecurity: _ROW_SECURITY,
