@@ -159,7 +159,7 @@ class Apply:
                 self.session.execute(statement)
             else:
                 with self.session.resolving(change.path):
-                    self.session.perform(statement, change.owner)
+                    self.session.perform(statement, change.owner, change.settings)
 
     def _take_back(self, first: BaseException) -> None:
         try:

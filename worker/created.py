@@ -49,7 +49,11 @@ WITH new (classid, objid, subid) AS (
 ), parts AS (
     SELECT n.classid, n.objid, n.subid FROM new AS n
       JOIN pg_depend AS d ON d.classid = n.classid AND d.objid = n.objid AND d.objsubid = n.subid
-     WHERE d.deptype IN ('i', 'P', 'S', 'e')
+      LEFT JOIN pg_sequence AS s ON n.classid = 'pg_class'::regclass AND s.seqrelid = n.objid
+     -- That of an identity column is a part of it, but not of a column which was there before.
+     WHERE d.deptype IN ('P', 'S', 'e') OR d.deptype = 'i' AND s.seqrelid IS NULL
+        OR d.deptype = 'i' AND (d.refclassid, d.refobjid, 0) IN (SELECT classid, objid, subid FROM new)
+        OR d.deptype = 'i' AND (d.refclassid, d.refobjid, d.refobjsubid) IN (SELECT classid, objid, subid FROM new)
         OR d.deptype = 'a' AND (d.refclassid, d.refobjid) IN (SELECT classid, objid FROM new WHERE subid = 0)
         OR d.deptype = 'a' AND (d.refclassid, d.refobjid, d.refobjsubid) IN (SELECT classid, objid, subid FROM new)
 )

@@ -239,7 +239,7 @@ def _explained(loss: Loss, permits: Permits) -> bool:
     if allowed >= GONE:
         return True
     if loss.told_schema:
-        return bool(allowed & {"relnamespace", "typnamespace", "pronamespace"})
+        return bool(allowed & {"relnamespace", "typnamespace", "pronamespace", loss.catalog})
     if loss.changed >= GONE and loss.catalog != loss.address.catalog:
         # A permit may name another catalog: its rows about the object may go, as those of an inheritance that ends.
         return loss.catalog in allowed

@@ -174,7 +174,7 @@ class Session:
         # No transaction takes a prepared statement back.
         self.execute("DEALLOCATE stepback_compatible")
 
-    def perform(self, statement: str, owner: str) -> None:
+    def perform(self, statement: str, owner: str, settings: Mapping[str, str]) -> None:
         """Run one statement of a plan as the role that owns it, which it can neither leave nor reach beyond.
 
         SET ROLE alone could be reset by any function that the statement calls; a SECURITY DEFINER function forbids
@@ -183,12 +183,14 @@ class Session:
         Args:
             statement: One statement, as the parser cut it out; names are resolved with `schemas`.
             owner: The role.
+            settings: Set for this statement alone; a limit of time counts where it is shorter than that in force.
 
         Raises:
             PlanRefused: It left a setting of the session other than it was.
             StepbackError: The server refused it.
         """
         path = _path(self.schemas)
+        usual = self._set(settings)
         before = self.value(_STATE)
         self.execute(f"SET LOCAL ROLE {sql.Identifier(owner).as_string()}; {_PERFORM}; SET LOCAL ROLE NONE")
         try:
@@ -197,11 +199,22 @@ class Session:
             raise NotPossible(
                 error.message.replace(_WORKERS_ROLE, f"role {owner}, which this plan runs as,")
             ) from error
-        self.execute("DROP FUNCTION pg_temp.stepback_perform(text, text)")
         after = self.value(_STATE)
+        self._set(usual)
+        self.execute("DROP FUNCTION pg_temp.stepback_perform(text, text)")
         if after != before:
             changed = ", ".join(name for name in _HELD if before[name] != after[name])
             raise PlanRefused(f"a statement of the plan changed {changed} for what comes after it; leave that out")
+
+    def _set(self, settings: Mapping[str, str]) -> dict[str, str]:
+        """Set something for the transaction, limits of time only to less; return what it was."""
+        usual: dict[str, str] = {}
+        for name, value in settings.items():
+            usual[name] = self.value("SELECT setting FROM pg_settings WHERE name = %s", (name,))
+            limited = name == "statement_timeout" and int(usual[name])
+            new = str(min(int(value) or limited, limited)) if limited else value
+            self.rows("SELECT set_config(%s, %s, true)", (name, new))
+        return usual
 
     def row(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Row | None:
         """Run a query and return its first row, or None."""

@@ -62,6 +62,8 @@ class Change:
     #: Schemas that names in the plan's own are resolved with; None for the target's.
     path: tuple[str, ...] | None = None
     section: Section | None = None
+    #: Settings that the plan's own are run with.
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

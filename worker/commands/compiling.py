@@ -128,7 +128,8 @@ def _performed(
     keepings = (*keepings, *sequence_positions(session, performed, watched))
     before, after = _watching(watched, quarantine)
     told = f"line {performed.line}: {words(performed.text)}"
-    run = Change(told, (performed.text,), owner, staged.stage.path, section=Section.STATEMENTS)
+    stage = staged.stage
+    run = Change(told, (performed.text,), owner, stage.path, section=Section.STATEMENTS, settings=stage.settings)
     permits = [keeping.permits for keeping in keepings]
     if performed.truncates:
         permits.append(rows.truncated(session, watched))

@@ -180,13 +180,16 @@ def _is_created(group: Sequence[Kept]) -> bool:
 def _grouped(kept: Sequence[Kept]) -> list[list[Kept]]:
     """Return what comes back in order, parted where something is compiled only when what is before it is back.
 
-    What the rollback created is apart; so is what it changed about a table that it moved later. The first group may be
-    empty.
+    What the rollback created is apart; what has to look at the catalog as it is then begins a group, and so does what
+    it changed about a table that it moved later. The first group may be empty.
     """
     groups: list[list[Kept]] = [[]]
     for entry in reversed(kept):
         apart = (entry.how == "created") != _is_created(groups[-1]) and (groups[-1] or entry.how == "created")
-        if apart or (entry.how in {"copied", "changed"} and entry.address.objid in _moved(groups[-1])):
+        again = altered.looks_again(entry.definition["facts"]) or (
+            entry.how in {"copied", "changed"} and entry.address.objid in _moved(groups[-1])
+        )
+        if apart or (groups[-1] and again):
             groups.append([])
         groups[-1].append(entry)
     return groups
@@ -258,7 +261,7 @@ def _bring_back(session: Session, kept: Kept) -> Change:
         relation = session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],))
         off, on = column.firing(session, relation)
         statements = [*off, *statements, *on]
-    if kept.how == "changed" and not facts.get("retyped"):
+    if "what" in facts:
         statements = list(altered.back(session, kept.address, statements, facts))
     elif "grants" in facts:
         # Grants on columns last: what is revoked from the whole is revoked from its columns.
@@ -272,10 +275,10 @@ def _verb(kept: Kept) -> str:
 
 
 def _permits(session: Session, kept: Kept) -> Permits:
-    if kept.definition["facts"].get("retyped"):
+    facts = kept.definition["facts"]
+    if facts.get("retyped"):
         return retyped.permits(session, kept.address)
-    if kept.how == "changed":
-        facts = kept.definition["facts"]
+    if "what" in facts:
         return altered.permits(session, facts["what"], kept.address, facts["detail"])
     if kept.how == "moved":
         oid = kept.address.objid
@@ -301,7 +304,8 @@ def _permits_of_facts(session: Session, kept: Kept) -> Permits:
 
 def _emptied(session: Session, kept: Sequence[Kept], staying: Sequence[Kept]) -> list[str]:
     """Return the quarantine schemas that hold nothing once this is back; copies stay where they are."""
-    full = {k.quarantine for k in kept if k.how == "copied"} | {k.quarantine for k in staying}
+    staying_there = {k.quarantine for k in kept if k.how == "copied" or "position" in k.definition["facts"]}
+    full = staying_there | {k.quarantine for k in staying}
     candidates = sorted({k.quarantine for k in kept if k.quarantine is not None} - full)
     return [name for name in candidates if session.value("SELECT to_regnamespace(%s)", (quoted(name),)) is not None]
 

@@ -94,7 +94,8 @@ def check_writer(session: Session, plan: Plan, items: Sequence[Item]) -> None:
         "    FROM pg_class WHERE oid = ANY (%(relations)s::oid[]) AND NOT pg_has_role(%(writer)s, relowner, 'USAGE')"
         "   LIMIT 1),"
         " (SELECT format('role %%s, who wrote this plan, may not drop type %%s', %(writer)s, oid::regtype)"
-        "    FROM pg_type WHERE oid = ANY (%(types)s::oid[]) AND NOT pg_has_role(%(writer)s, typowner, 'USAGE')"
+        "    FROM pg_type WHERE (oid = ANY (%(types)s::oid[]) OR oid IN (SELECT contypid FROM pg_constraint"
+        "         WHERE oid = ANY (%(constraints)s::oid[]))) AND NOT pg_has_role(%(writer)s, typowner, 'USAGE')"
         "   LIMIT 1),"
         " (SELECT format('role %%s, who wrote this plan, may not drop schema %%s', %(writer)s, oid::regnamespace)"
         "    FROM pg_namespace WHERE oid = ANY (%(schemas)s::oid[]) AND NOT pg_has_role(%(writer)s, nspowner, 'USAGE')"
@@ -106,6 +107,7 @@ def check_writer(session: Session, plan: Plan, items: Sequence[Item]) -> None:
             "writer": writer,
             "relations": sorted({i.relation for i in items if i.relation is not None}),
             "types": sorted(i.address.objid for i in items if i.address.catalog == "pg_type"),
+            "constraints": sorted(i.address.objid for i in items if i.address.catalog == "pg_constraint"),
             "schemas": sorted(i.address.objid for i in items if i.address.catalog == "pg_namespace"),
             "routines": sorted(i.address.objid for i in items if i.address.catalog == "pg_proc"),
         },

@@ -92,7 +92,9 @@ class Rollback:
         required = any(step.required for step in asides.finish)
         if not self._concerned and not required:
             raise NothingToRollBack("none of the objects that the plan removes exists: " + ", ".join(absent))
-        self._foreseen = frozenset(item.address for item in items)
+        # What an earlier statement changes may be reached as something else by a later one: a key that was inherited.
+        changed = (address for entry in compiled for address in entry.permits)
+        self._foreseen = frozenset((*(item.address for item in items), *changed))
         if plan.bare:
             check_writer(session, plan, items)
         keepings = [*(keeping for entry in compiled for keeping in entry.keepings), *asides.keepings]

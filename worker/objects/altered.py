@@ -11,7 +11,18 @@ from typing import Any, Final
 from uuid import UUID
 
 from ledger.model import Json
-from worker.objects import altered_columns, altered_names, altered_tables, definition, function, ownership, view
+from worker.objects import (
+    altered_columns,
+    altered_grants,
+    altered_names,
+    altered_tables,
+    altered_ties,
+    altered_types,
+    definition,
+    function,
+    ownership,
+    view,
+)
 from worker.objects.aspect import Aspect
 from worker.objects.keeping import Action, Address, Item, Keeping, Permits
 from worker.objects.quarantine import Quarantine
@@ -33,18 +44,20 @@ def keep(session: Session, what: str, address: Address, detail: str, line: int) 
     item = Item(address, of.kind, of.identity, f"line {line} changes its {what}", Action.CHANGED, relation=of.relation)
     if what == "definition":
         return _redefined(session, of, item)
-    if what == "grants":
-        return _granted(session, of, item)
     aspect = _ASPECTS[what]
     return Keeping(
         item,
         remove=(),
         restore=tuple(aspect.restore(session, of, detail)),
         finish=tuple(aspect.finish(session, of)),
-        locks=frozenset({of.relation}) if aspect.locks and of.relation is not None else frozenset(),
+        locks=aspect.around(session, of) | _own_lock(aspect, of),
         permits=aspect.permits(session, of, detail),
-        facts={"what": what, "detail": detail},
+        facts={"what": what, "detail": detail, **aspect.facts(session, of, detail, line)},
     )
+
+
+def _own_lock(aspect: Aspect, of: Subject) -> frozenset[int]:
+    return frozenset({of.relation}) if aspect.locks and of.relation is not None else frozenset()
 
 
 def permits(session: Session, what: str, address: Address, detail: str) -> Permits:
@@ -60,12 +73,17 @@ def permits(session: Session, what: str, address: Address, detail: str) -> Permi
     if what == "definition":
         item = Item(address, of.kind, of.identity, "", Action.CHANGED, relation=of.relation)
         return _whole(session, of, item).permits
-    if what == "grants":
-        return _grant_permits(session, of)
     return _ASPECTS[what].permits(session, of, detail)
 
 
-_ASPECTS: Final[Mapping[str, Aspect]] = {**altered_columns.ASPECTS, **altered_names.ASPECTS, **altered_tables.ASPECTS}
+_ASPECTS: Final[Mapping[str, Aspect]] = {
+    **altered_columns.ASPECTS,
+    **altered_grants.ASPECTS,
+    **altered_names.ASPECTS,
+    **altered_tables.ASPECTS,
+    **altered_ties.ASPECTS,
+    **altered_types.ASPECTS,
+}
 
 
 def settings_of(session: Session, address: Address) -> tuple[str, ...]:
@@ -110,6 +128,12 @@ def _columns(session: Session, address: Address) -> int:
     return count
 
 
+def looks_again(facts: Mapping[str, Any]) -> bool:
+    """Whether what undoes a change depends on what else has come back by then."""
+    aspect = _ASPECTS.get(facts.get("what", ""))
+    return aspect is not None and aspect.back is not None
+
+
 def back(session: Session, address: Address, restore: Sequence[str], facts: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the statements that change something back, as the object is by now.
 
@@ -119,33 +143,10 @@ def back(session: Session, address: Address, restore: Sequence[str], facts: Mapp
         restore: What was written down for it.
         facts: Likewise.
     """
-    if facts["what"] == "grants":
-        return (*ownership.reset(session, address, facts["grants"]), *facts["column_grants"])
+    aspect = _ASPECTS.get(facts["what"])
+    if aspect is not None and aspect.back is not None:
+        return tuple(aspect.back(session, address, facts))
     if "otherwise" in facts and _columns(session, address) > facts["columns"]:
         # A view cannot be replaced by one with fewer columns.
         return (*facts["otherwise"], *ownership.grants(session, facts["grants"]), *facts["column_grants"])
     return tuple(restore)
-
-
-def _granted(session: Session, of: Subject, item: Item) -> Keeping:
-    """Say how an object's grants are kept, with those of its columns."""
-    words = {"pg_class": "SEQUENCE" if of.kind == "sequence" else "TABLE", "pg_proc": "ROUTINE", "pg_type": "TYPE"}
-    told = f"{words.get(of.address.catalog, of.word)} {of.identity}"
-    owned = ownership.of(session, of.address, told)
-    columns = ownership.of_columns(session, of.address.objid, of.identity) if of.address.catalog == "pg_class" else ()
-    facts: dict[str, Json] = {
-        "what": "grants",
-        "detail": "",
-        "grants": owned.grants,
-        "column_grants": list(columns),
-    }
-    return Keeping(item, remove=(), restore=(), permits=_grant_permits(session, of), facts=facts)
-
-
-def _grant_permits(session: Session, of: Subject) -> Permits:
-    changed = frozenset({"relacl", "attacl", "proacl", "typacl", "nspacl", "pg_shdepend"})
-    columns = session.rows(
-        "SELECT attnum AS number FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND %s",
-        (of.address.objid, of.address.catalog == "pg_class"),
-    )
-    return {of.address: changed, **{Address("pg_class", of.address.objid, row["number"]): changed for row in columns}}

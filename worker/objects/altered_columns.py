@@ -7,7 +7,9 @@ from typing import Final
 
 from worker.objects.aspect import Aspect, one_row
 from worker.objects.keeping import GONE, Address, Permits, quoted
-from worker.objects.subject import Subject
+from worker.objects.positions import sequence, sequence_permits
+from worker.objects.sequence import identity_of_partitions
+from worker.objects.subject import Subject, subject
 from worker.target import Session
 
 
@@ -94,6 +96,31 @@ def _settings_permits(session: Session, of: Subject, _detail: str) -> Permits:
     return {**also, of.address: changed}
 
 
+_IDENTITY = """
+SELECT a.attidentity::text AS kind, (
+           SELECT d.objid::bigint FROM pg_depend AS d JOIN pg_sequence AS s ON s.seqrelid = d.objid
+            WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'i'
+              AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum) AS sequence
+  FROM pg_attribute AS a WHERE a.attrelid = %s AND a.attnum = %s
+"""
+_GENERATED: Final = {"a": "ALWAYS", "d": "BY DEFAULT"}
+
+
+def _identity(session: Session, of: Subject, _detail: str) -> Iterator[str]:
+    """Return what gives a column the kind of identity that it has; one that is added goes again as what it made."""
+    found = one_row(session, _IDENTITY, of.address.objid, of.address.subid)
+    if found["kind"]:
+        yield f"{_column(of)} SET GENERATED {_GENERATED[found['kind']]}"
+    if found["sequence"] is not None:
+        yield from sequence(session, subject(session, Address("pg_class", found["sequence"])), "")
+
+
+def _identity_permits(session: Session, of: Subject, _detail: str) -> Permits:
+    found = one_row(session, _IDENTITY, of.address.objid, of.address.subid)
+    numbers = {} if found["sequence"] is None else sequence_permits(Address("pg_class", found["sequence"]))
+    return {**numbers, **identity_of_partitions(session, of.address)}
+
+
 def _column(of: Subject) -> str:
     return f"ALTER TABLE {of.table} ALTER COLUMN {quoted(of.name)}"
 
@@ -101,5 +128,6 @@ def _column(of: Subject) -> str:
 ASPECTS: Final[Mapping[str, Aspect]] = {
     "default": Aspect(default, _default_permits),
     "not null": Aspect(_not_null, _not_null_permits, _not_null_finish),
+    "identity": Aspect(_identity, _identity_permits),
     "column settings": Aspect(settings, _settings_permits),
 }

@@ -28,6 +28,8 @@ _PART_RENAMED: Final[Mapping[str, str]] = {
     "TRIGGER": "ALTER TRIGGER {now} ON {table} RENAME TO {was}",
     "RULE": "ALTER RULE {now} ON {table} RENAME TO {was}",
     "POLICY": "ALTER POLICY {now} ON {table} RENAME TO {was}",
+    "ATTRIBUTE": "ALTER TYPE {table} RENAME ATTRIBUTE {now} TO {was}",
+    "DOMAIN CONSTRAINT": "ALTER DOMAIN {table} RENAME CONSTRAINT {now} TO {was}",
 }
 
 
@@ -128,7 +130,11 @@ def comment(session: Session, of: Subject, _detail: str) -> Iterator[str]:
         "SELECT description FROM pg_description WHERE classoid = %s::regclass AND objoid = %s AND objsubid = %s",
         (f"pg_catalog.{of.address.catalog}", of.address.objid, of.address.subid),
     )
-    yield f"COMMENT ON {of.word} {of.identity} IS {'NULL' if text is None else literal(text)}"
+    told = {
+        "ATTRIBUTE": f"COLUMN {of.identity}",
+        "DOMAIN CONSTRAINT": f"CONSTRAINT {quoted(of.name)} ON DOMAIN {of.table}",
+    }
+    yield f"COMMENT ON {told.get(of.word, f'{of.word} {of.identity}')} IS {'NULL' if text is None else literal(text)}"
 
 
 def _comment_permits(_session: Session, of: Subject, _detail: str) -> Permits:

@@ -8,7 +8,9 @@ from typing import Final
 
 from worker.objects.altered_names import comment
 from worker.objects.aspect import Aspect, one_row
-from worker.objects.keeping import GONE, Address, Permits, literal, quoted
+from worker.objects.column import rewritten
+from worker.objects.keeping import GONE, Address, Permits, literal, merge, quoted
+from worker.objects.positions import sequence, sequence_permits
 from worker.objects.subject import Subject
 from worker.target import Row, Session
 
@@ -125,33 +127,68 @@ def _label_permits(_session: Session, of: Subject, _detail: str) -> Permits:
     return {of.address: frozenset({"enumlabel"})}
 
 
-_SEQUENCE = """
-SELECT format_type(seqtypid, NULL) AS type, seqstart AS start, seqincrement AS increment, seqmin AS min, seqmax AS max,
-       seqcache AS cache, seqcycle AS cycles FROM pg_sequence WHERE seqrelid = %s
+def _sequence_permits(_session: Session, of: Subject, _detail: str) -> Permits:
+    return sequence_permits(of.address)
+
+
+_PERSISTENCE = """
+SELECT c.oid::bigint, format('%%I.%%I', n.nspname, c.relname) AS name, c.relkind::text AS kind,
+       CASE c.relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE 'LOGGED' END AS how
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.oid = %(table)s OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = %(table)s)
+    OR c.relkind = 'S' AND c.oid IN (SELECT objid FROM pg_depend WHERE classid = 'pg_class'::regclass
+        AND refclassid = 'pg_class'::regclass AND refobjid = %(table)s AND deptype IN ('a', 'i'))
+ ORDER BY c.relkind = 'S', c.oid
 """
 
 
-def _sequence(session: Session, of: Subject, _detail: str) -> Iterator[str]:
-    found = one_row(session, _SEQUENCE, of.address.objid)
-    position = session.row(f"SELECT last_value, is_called FROM {of.table}")
-    assert position is not None  # noqa: S101 - a sequence has one row
-    yield (
-        f"ALTER SEQUENCE {of.table} AS {found['type']} INCREMENT {found['increment']} MINVALUE {found['min']}"
-        f" MAXVALUE {found['max']} START {found['start']} CACHE {found['cache']}"
-        f" {'CYCLE' if found['cycles'] else 'NO CYCLE'}"
-    )
-    # If numbers were drawn since, none of them may be drawn again.
-    further = "least" if found["increment"] < 0 else "greatest"
-    was, called = position["last_value"], literal(str(position["is_called"]))
-    yield (
-        f"SELECT setval({literal(of.table)}, CASE WHEN is_called THEN {further}(last_value, {was}) ELSE {was} END,"
-        f" is_called OR {called}) FROM {of.table}"
-    )
+def _persistence(session: Session, of: Subject, _detail: str) -> Iterator[str]:
+    """Return what makes a table logged or unlogged as it is; its sequences follow it, unless they were otherwise."""
+    found = session.rows(_PERSISTENCE, {"table": of.address.objid})
+    (own,) = (row["how"] for row in found if row["oid"] == of.address.objid)
+    yield f"ALTER {of.word} {of.identity} SET {own}"
+    others = (row for row in found if row["kind"] == "S" and row["how"] != own)
+    yield from (f"ALTER SEQUENCE {row['name']} SET {row['how']}" for row in others)
 
 
-def _sequence_permits(_session: Session, of: Subject, _detail: str) -> Permits:
-    changed = {"seqtypid", "seqstart", "seqincrement", "seqmin", "seqmax", "seqcache", "seqcycle"}
-    return {of.address: frozenset({"relfilenode", *changed})}
+def _persistence_permits(session: Session, of: Subject, _detail: str) -> Permits:
+    found = session.rows(_PERSISTENCE, {"table": of.address.objid})
+    files = {Address("pg_class", row["oid"]): frozenset({"relpersistence", "relfilenode"}) for row in found}
+    return merge([rewritten(session, of.address.objid), files])
+
+
+def _target(session: Session, of: Subject, _detail: str) -> Iterator[str]:
+    found = one_row(session, "SELECT stxstattarget AS target FROM pg_statistic_ext WHERE oid = %s", of.address.objid)
+    yield f"ALTER STATISTICS {of.identity} SET STATISTICS {-1 if found['target'] is None else found['target']}"
+
+
+_DEFERRED = """
+WITH RECURSIVE pieces AS (
+    SELECT %(constraint)s::oid AS oid
+    UNION
+    SELECT con.oid FROM pieces JOIN pg_constraint AS con ON con.conparentid = pieces.oid
+)
+SELECT 'pg_constraint' AS catalog, oid::bigint FROM pieces
+UNION ALL
+SELECT 'pg_trigger', t.oid FROM pieces JOIN pg_trigger AS t ON t.tgconstraint = pieces.oid
+"""
+
+
+def _deferrability(session: Session, of: Subject, _detail: str) -> Iterator[str]:
+    found = one_row(
+        session,
+        "SELECT condeferrable AS deferrable, condeferred AS deferred FROM pg_constraint WHERE oid = %s",
+        of.address.objid,
+    )
+    how = "DEFERRABLE" if found["deferrable"] else "NOT DEFERRABLE"
+    how += " INITIALLY DEFERRED" if found["deferred"] else " INITIALLY IMMEDIATE"
+    yield f"ALTER TABLE {of.table} ALTER CONSTRAINT {quoted(of.name)} {how}"
+
+
+def _deferrability_permits(session: Session, of: Subject, _detail: str) -> Permits:
+    changed = frozenset({"condeferrable", "condeferred", "tgdeferrable", "tginitdeferred"})
+    rows = session.rows(_DEFERRED, {"constraint": of.address.objid})
+    return {Address(row["catalog"], row["oid"]): changed for row in rows}
 
 
 ASPECTS: Final[Mapping[str, Aspect]] = {
@@ -162,6 +199,9 @@ ASPECTS: Final[Mapping[str, Aspect]] = {
     "firing": Aspect(_firing, _firing_permits),
     "firing of all": Aspect(_firing, _firing_permits),
     "label": Aspect(_label, _label_permits),
-    "sequence": Aspect(_sequence, _sequence_permits, locks=False),
+    "sequence": Aspect(sequence, _sequence_permits, locks=False),
+    "persistence": Aspect(_persistence, _persistence_permits),
+    "statistics target": Aspect(_target, _class_permits("stxstattarget"), locks=False),
+    "deferrability": Aspect(_deferrability, _deferrability_permits),
     "validation": Aspect(_validation, _validation_permits),
 }

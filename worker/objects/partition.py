@@ -6,6 +6,8 @@ apart from its own. ATTACH reads the partition once, and the default partition i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ledger.errors import PlanRefused
 from ledger.model import Json
 from worker.objects.constraint import of_partitions
@@ -89,19 +91,12 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
         PlanRefused: It could not be made again exactly.
     """
     child = item.address.objid
-    found = session.row(_PARTITION, (child,))
+    found = tie(session, child)
     assert found is not None  # noqa: S101 - the impact was computed in this transaction
-    _refuse_inexact(session, item, found)
+    refuse_inexact(session, child, found)
     table, parent = quoted(found["schema"], found["name"]), quoted(found["parent_schema"], found["parent"])
     keys = session.rows(_FOREIGN_KEYS, {"child": child})
-    triggers = session.rows(
-        "SELECT oid::bigint FROM pg_trigger WHERE tgrelid = %s AND tgparentid <> 0 AND NOT tgisinternal", (child,)
-    )
-    parents = session.rows(
-        "SELECT tgparentid::bigint AS oid FROM pg_trigger WHERE oid = ANY (%s::oid[])",
-        ([row["oid"] for row in triggers],),
-    )
-    of_triggers, trigger_rows = _of_triggers(session, [row["oid"] for row in parents], child)
+    of_triggers, trigger_rows = own_triggers(session, child)
     tied = tied_rows(session, child)
     locks = {child, found["parent_oid"], *(key["referenced"] for key in keys)}
     if found["default_oid"] is not None:
@@ -109,35 +104,59 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
     return Keeping(
         item,
         remove=(
-            f"ALTER TABLE {parent} DETACH PARTITION {table}",
+            detach(found),
             *(f"ALTER TABLE {table} DROP CONSTRAINT {quoted(key['name'])}" for key in keys),
         ),
         restore=(
             # Made before ATTACH, which takes them over, so that they have their own names.
             *(f"ALTER TABLE {table} ADD CONSTRAINT {quoted(key['name'])} {key['definition']}" for key in keys),
-            f"ALTER TABLE {parent} ATTACH PARTITION {table} {found['bound']}",
+            attach(found),
             *_of_keys(session, keys, table),
             *of_triggers,
         ),
         locks=frozenset(locks),
         alters=frozenset({found["parent_oid"]}),
-        permits=merge([tied, trigger_rows, _key_rows(session, keys)]),
+        permits=merge([tied, trigger_rows, rows_of_keys(session, [key["oid"] for key in keys])]),
         facts=_facts(found, parent, tied),
     )
 
 
-def _refuse_inexact(session: Session, item: Item, found: Row) -> None:
-    referenced = session.row(_REFERENCED, {"child": item.address.objid})
+def tie(session: Session, child: int) -> Row | None:
+    """Return what ties a table to the one that it is a partition of; None if it is none."""
+    return session.row(_PARTITION, (child,))
+
+
+def detach(found: Row) -> str:
+    """Return the statement that cuts a tie."""
+    parent, table = quoted(found["parent_schema"], found["parent"]), quoted(found["schema"], found["name"])
+    return f"ALTER TABLE {parent} DETACH PARTITION {table}"
+
+
+def attach(found: Row) -> str:
+    """Return the statement that makes a tie again."""
+    parent, table = quoted(found["parent_schema"], found["parent"]), quoted(found["schema"], found["name"])
+    return f"ALTER TABLE {parent} ATTACH PARTITION {table} {found['bound']}"
+
+
+def refuse_inexact(session: Session, child: int, found: Row, line: int | None = None) -> None:
+    """Refuse to cut a tie that could not be made again exactly.
+
+    Raises:
+        PlanRefused: Names what stands in the way.
+    """
+    referenced = session.row(_REFERENCED, {"child": child})
     if referenced is not None:
         raise PlanRefused(
             f"foreign key {referenced['name']} of {referenced['table']} refers to {found['parent']}, so {found['name']}"
-            " cannot be detached without loss; drop the foreign key first, in a migration of its own"
+            " cannot be detached without loss; drop the foreign key first, in a migration of its own",
+            line=line,
         )
-    alike = session.row(_ALIKE, {"child": item.address.objid})
+    alike = session.row(_ALIKE, {"child": child})
     if alike is not None:
         raise PlanRefused(
             f"index {alike['own']} is like {alike['tied']}, and when {found['name']} is attached again the server might"
-            " take it for the parent's; drop it first, in a migration of its own"
+            " take it for the parent's; drop it first, in a migration of its own",
+            line=line,
         )
 
 
@@ -150,18 +169,23 @@ def _of_keys(session: Session, keys: list[Row], table: str) -> list[str]:
     return statements
 
 
-def _key_rows(session: Session, keys: list[Row]) -> Permits:
-    rows = session.rows(_FOREIGN_KEY_ROWS, {"constraints": [key["oid"] for key in keys]})
+def rows_of_keys(session: Session, keys: Sequence[int]) -> Permits:
+    """Return the catalog rows of foreign keys, with their pieces and triggers."""
+    rows = session.rows(_FOREIGN_KEY_ROWS, {"constraints": list(keys)})
     return {Address(row["catalog"], row["oid"]): GONE for row in rows}
 
 
-def _of_triggers(session: Session, parents: list[int], child: int) -> tuple[tuple[str, ...], Permits]:
-    """Return what the partition's triggers have of their own, its partitions' included, but no other partition's."""
+def own_triggers(session: Session, child: int) -> tuple[tuple[str, ...], Permits]:
+    """Return what a partition's triggers have of their own, its partitions' included, but no other partition's."""
+    parents = session.rows(
+        "SELECT tgparentid::bigint AS oid FROM pg_trigger WHERE tgrelid = %s AND tgparentid <> 0 AND NOT tgisinternal",
+        (child,),
+    )
     tree = [
         row["oid"]
         for row in session.rows("SELECT relid::oid::bigint AS oid FROM pg_partition_tree(%s::oid::regclass)", (child,))
     ]
-    return triggers_of_partitions(session, parents, within=tree)
+    return triggers_of_partitions(session, [row["oid"] for row in parents], within=tree)
 
 
 def tied_rows(session: Session, child: int) -> Permits:

@@ -36,6 +36,8 @@ SELECT n.nspname AS schema, c.relname AS table, a.attname AS name, t.typname AS 
  WHERE a.attrelid = %s AND a.attnum = %s
 """
 
+_OF_FAMILY: Final = "is of a table with partitions, parents or children"
+
 #: From each type those that hold all of its values: nothing is lost on the way there.
 _WIDER: Final = {
     "int2": {"int4", "int8", "numeric"},
@@ -105,6 +107,32 @@ class Retyping:
     line: int
 
 
+def keep_expression(session: Session, address: Address, line: int) -> Keeping:
+    """Say how the expression of a generated column is kept; its values are computed, so that brings them back too.
+
+    Raises:
+        PlanRefused: The column is of a family of tables, each with an expression of its own.
+    """
+    found = session.row(_COLUMN, (address.objid, address.subid))
+    assert found is not None  # noqa: S101 - the caller resolved it in this transaction
+    table, name = quoted(found["schema"], found["table"]), quoted(found["name"])
+    if found["of_family"]:
+        raise PlanRefused(f"column {name} of {table} {_OF_FAMILY}: SET EXPRESSION is not covered there", line=line)
+    expression = session.value(
+        "SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = %s AND adnum = %s",
+        (address.objid, address.subid),
+    )
+    rebuilt = session.rows(_REBUILT, {"table": address.objid, "number": address.subid})
+    return Keeping(
+        _item(session, address, f"line {line} changes its expression"),
+        remove=(),
+        restore=(f"ALTER TABLE {table} ALTER COLUMN {name} SET EXPRESSION AS ({expression})", *_owners(rebuilt)),
+        locks=frozenset({address.objid}),
+        permits=_permits(session, address, rebuilt),
+        facts={"table": table, "retyped": True, "rebuilt": [row["name"] for row in rebuilt]},
+    )
+
+
 def keep(session: Session, retyping: Retyping, quarantine: Quarantine) -> Keeping:
     """Say how the values of a column are kept while its type changes.
 
@@ -116,23 +144,13 @@ def keep(session: Session, retyping: Retyping, quarantine: Quarantine) -> Keepin
     assert found is not None  # noqa: S101 - the caller resolved it in this transaction
     table, name = quoted(found["schema"], found["table"]), quoted(found["name"])
     if found["generated"] or found["of_family"]:
-        reason = "is generated" if found["generated"] else "is of a table with partitions, parents or children"
+        reason = "is generated" if found["generated"] else _OF_FAMILY
         raise PlanRefused(f"column {name} of {table} {reason}: a change of its type is not covered yet", line=line)
-    told = session.value(
-        "SELECT identity FROM pg_identify_object('pg_class'::regclass, %s, %s)", (address.objid, address.subid)
-    )
-    item = Item(address, "table column", told, f"line {line} changes its type", Action.CHANGED, relation=address.objid)
     rebuilt = session.rows(_REBUILT, {"table": address.objid, "number": address.subid})
-    # Whoever changes the type becomes the owner of what the server makes again for it.
-    owners = [
-        f"ALTER STATISTICS {row['name']} OWNER TO {quoted(row['statistics_of'])}"
-        for row in rebuilt
-        if row["statistics_of"] is not None
-    ]
     keeping = Keeping(
-        item,
+        _item(session, address, f"line {line} changes its type"),
         remove=(),
-        restore=(f"ALTER TABLE {table} ALTER COLUMN {name} TYPE {_type(found)}", *retyping.settings, *owners),
+        restore=(f"ALTER TABLE {table} ALTER COLUMN {name} TYPE {_type(found)}", *retyping.settings, *_owners(rebuilt)),
         locks=frozenset({address.objid}),
         permits=_permits(session, address, rebuilt),
         facts={"table": table, "retyped": True, "rebuilt": [row["name"] for row in rebuilt]},
@@ -147,6 +165,22 @@ def keep(session: Session, retyping: Retyping, quarantine: Quarantine) -> Keepin
             line=line,
         )
     return _with_values(keeping, quarantine.copies, found, key)
+
+
+def _item(session: Session, address: Address, because: str) -> Item:
+    told = session.value(
+        "SELECT identity FROM pg_identify_object('pg_class'::regclass, %s, %s)", (address.objid, address.subid)
+    )
+    return Item(address, "table column", told, because, Action.CHANGED, relation=address.objid)
+
+
+def _owners(rebuilt: Sequence[Row]) -> list[str]:
+    """Give back what the server made again: whoever changes a column becomes the owner of its statistics."""
+    return [
+        f"ALTER STATISTICS {row['name']} OWNER TO {quoted(row['statistics_of'])}"
+        for row in rebuilt
+        if row["statistics_of"] is not None
+    ]
 
 
 def _type(found: Row) -> str:

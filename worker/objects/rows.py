@@ -137,6 +137,25 @@ def sequences(session: Session, text: str) -> list[int]:
     return [row["oid"] for row in session.rows(_MENTIONED, {"text": text, "kinds": ["S"]})]
 
 
+_CASCADED = """
+WITH RECURSIVE emptied (oid) AS (
+    SELECT unnest(%(tables)s::oid[])
+    UNION
+    SELECT next.oid FROM emptied CROSS JOIN LATERAL (
+        SELECT conrelid AS oid FROM pg_constraint WHERE confrelid = emptied.oid AND contype = 'f'
+        UNION ALL
+        SELECT inhrelid FROM pg_inherits WHERE inhparent = emptied.oid
+    ) AS next
+)
+SELECT oid::bigint FROM emptied
+"""
+
+
+def cascaded(session: Session, tables: Iterable[int]) -> list[int]:
+    """Return every table that TRUNCATE … CASCADE of some empties, as OIDs: whatever refers to one by foreign key."""
+    return [row["oid"] for row in session.rows(_CASCADED, {"tables": sorted(tables)})]
+
+
 _OWNED = """
 SELECT objid::bigint FROM pg_depend
  WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND refobjid = ANY (%s::oid[])

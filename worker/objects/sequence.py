@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ledger.errors import PlanRefused
+from ledger.model import Json
 from worker.objects import ownership
 from worker.objects.definition import comment
-from worker.objects.keeping import GONE, Address, Item, Keeping, cut, literal, quoted
+from worker.objects.keeping import GONE, Address, Item, Keeping, Permits, cut, literal, quoted
 from worker.objects.quarantine import Quarantine
 from worker.target import Row, Session
 
@@ -99,6 +100,8 @@ def _identity(session: Session, item: Item, found: Row, quarantine: Quarantine) 
     # Under the lock: whoever took a number before it has it, and nobody takes one afterwards.
     position = quoted(quarantine.copies, cut(found["name"], f"_{item.address.objid}"))
     persistence = {"p": "LOGGED", "u": "UNLOGGED"}[found["persistence"]]
+    columns = identity_of_partitions(session, Address("pg_class", found["table_oid"], found["number"]))
+    changes: list[Json] = [[at.catalog, at.objid, at.subid, *changed] for at, changed in columns.items()]
     return Keeping(
         item,
         remove=(
@@ -115,11 +118,26 @@ def _identity(session: Session, item: Item, found: Row, quarantine: Quarantine) 
         locks=frozenset({item.address.objid, found["table_oid"]}),
         permits={
             item.address: GONE,
-            Address("pg_class", found["table_oid"], found["number"]): frozenset({"attidentity"}),
+            **columns,
         },
         quarantine=quarantine.copies,
-        facts={"position": position, "must_be_free": [sequence]},
+        facts={"position": position, "must_be_free": [sequence], "changes": changes},
     )
+
+
+_TREE = """
+SELECT a.attrelid::bigint AS relation, a.attnum AS number
+  FROM pg_attribute AS own
+  JOIN pg_attribute AS a ON a.attname = own.attname AND a.attnum > 0 AND NOT a.attisdropped
+ WHERE own.attrelid = %(table)s AND own.attnum = %(number)s
+   AND (a.attrelid = own.attrelid OR a.attrelid IN (SELECT relid FROM pg_partition_tree(own.attrelid)))
+"""
+
+
+def identity_of_partitions(session: Session, column: Address) -> Permits:
+    """Return the rows that say of a column, and of the same on partitions, that it is an identity."""
+    rows = session.rows(_TREE, {"table": column.objid, "number": column.subid})
+    return {Address("pg_class", row["relation"], row["number"]): frozenset({"attidentity"}) for row in rows}
 
 
 def _clause(found: Row, sequence: str) -> str:

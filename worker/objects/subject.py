@@ -25,7 +25,7 @@ class Subject:
     schema: str | None
     #: Types of the arguments in parentheses, for a function.
     arguments: str
-    #: The table that it is or belongs to, qualified and quoted, with its OID.
+    #: The table that it is or belongs to, or the domain that it belongs to, qualified and quoted; the table's OID.
     table: str
     relation: int | None
 
@@ -41,15 +41,16 @@ _WORDS: Final[Mapping[str, str]] = {
     "table column": "COLUMN",
     "view column": "COLUMN",
     "materialized view column": "COLUMN",
-    "composite type column": "COLUMN",
+    "composite type column": "ATTRIBUTE",
     "table constraint": "CONSTRAINT",
 }
 
 _SUBJECT = """
 SELECT told.type AS kind, told.identity, told.schema, parts.object_args AS arguments,
-       coalesce(ty.typname, parts.object_names[cardinality(parts.object_names)]) AS name,
+       coalesce(ty.typname, con.conname, parts.object_names[cardinality(parts.object_names)]) AS name,
        home.oid::bigint AS relation,
-       CASE WHEN home.oid IS NOT NULL THEN format('%%I.%%I', n.nspname, home.relname) END AS "table"
+       CASE WHEN home.oid IS NOT NULL THEN format('%%I.%%I', n.nspname, home.relname)
+            WHEN dom.oid IS NOT NULL THEN format('%%I.%%I', dn.nspname, dom.typname) END AS "table"
   FROM pg_identify_object(%(catalog)s::text::regclass, %(objid)s, %(subid)s) AS told
  CROSS JOIN pg_identify_object_as_address(%(catalog)s::text::regclass, %(objid)s, %(subid)s) AS parts
   LEFT JOIN pg_constraint AS con ON %(catalog)s::text = 'pg_catalog.pg_constraint' AND con.oid = %(objid)s
@@ -62,6 +63,8 @@ SELECT told.type AS kind, told.identity, told.schema, parts.object_args AS argum
     ON home.oid = coalesce(con.conrelid, t.tgrelid, w.ev_class, p.polrelid, i.indrelid,
                            CASE WHEN %(catalog)s::text = 'pg_catalog.pg_class' THEN %(objid)s::oid END)
   LEFT JOIN pg_namespace AS n ON n.oid = home.relnamespace
+  LEFT JOIN pg_type AS dom ON dom.oid = con.contypid
+  LEFT JOIN pg_namespace AS dn ON dn.oid = dom.typnamespace
 """
 
 

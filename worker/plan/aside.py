@@ -8,7 +8,7 @@ from typing import Any, Final
 from pglast import ast
 from pglast.enums import ObjectType, ReindexObjectType
 
-from ledger.errors import PlanRefused
+from worker.plan.rules import Refusal, Rule
 from worker.plan.statements import Named, QualifiedName, relation_name
 
 
@@ -33,6 +33,28 @@ class Aside:
         return Named("index", self.name, missing_ok=self.may_be)
 
 
+_ALONE: Final = (
+    "in finish.sql, or in a script that holds nothing else; done after COMMIT, by itself, and looked at again"
+)
+_NO_TRANSACTION: Final = "it cannot run in a transaction; while it waits for others, nobody waits for it"
+
+RULES: Final = (
+    Rule(
+        "CREATE INDEX CONCURRENTLY", f"{_ALONE}; invalid remains are replaced; it goes at the recovery", _NO_TRANSACTION
+    ),
+    Rule("DROP INDEX CONCURRENTLY", f"its definition is kept in the run's transaction; {_ALONE}", _NO_TRANSACTION),
+    Rule("REINDEX … CONCURRENTLY", f"{_ALONE}; invalid copies are removed", _NO_TRANSACTION),
+    Rule("VACUUM", "in finish.sql, one table a statement", _NO_TRANSACTION),
+)
+
+SEVERAL_TABLES: Final = Refusal("VACUUM of several tables, or of all", "write one statement for each table")
+FULL: Final = Refusal("VACUUM FULL", "it locks the table for as long as it is rewritten; leave FULL out")
+MANY: Final = Refusal("REINDEX SCHEMA, DATABASE and SYSTEM", "name the tables or indexes")
+BLOCKING: Final = Refusal("REINDEX", "it blocks writers for as long as it builds; write REINDEX … CONCURRENTLY")
+NAMELESS: Final = Refusal("CREATE INDEX CONCURRENTLY without a name", "it needs a name here, so that it is found again")
+SEVERAL_INDEXES: Final = Refusal("DROP INDEX CONCURRENTLY of several indexes", "write one statement for each")
+OTHER_DATABASE: Final = Refusal("a name with a database in front", "write schema.name")
+
 _ONE_BY_ONE: Final = {ReindexObjectType.REINDEX_OBJECT_TABLE, ReindexObjectType.REINDEX_OBJECT_INDEX}
 
 
@@ -56,23 +78,23 @@ def read(stmt: object, line: int, text: str) -> Aside | None:
 
 def _vacuum(vacuum: Any, line: int, text: str) -> Aside:
     if not vacuum.rels or len(vacuum.rels) > 1:
-        raise PlanRefused("VACUUM names one table here; write one statement for each", line=line)
+        raise SEVERAL_TABLES.at(line)
     if "full" in {option.defname for option in vacuum.options or ()}:
-        raise PlanRefused("VACUUM FULL locks the table for as long as it is rewritten; leave FULL out", line=line)
+        raise FULL.at(line)
     return Aside("vacuum", relation_name(vacuum.rels[0].relation, line), None, may_be=False, line=line, text=text)
 
 
 def _reindex(reindex: Any, line: int, text: str) -> Aside:
     if reindex.kind not in _ONE_BY_ONE:
-        raise PlanRefused("REINDEX of a whole schema or database is refused; name the tables or indexes", line=line)
+        raise MANY.at(line)
     if "concurrently" not in {option.defname for option in reindex.params or ()}:
-        raise PlanRefused("REINDEX blocks writers for as long as it builds; write REINDEX … CONCURRENTLY", line=line)
+        raise BLOCKING.at(line)
     return Aside("reindex", relation_name(reindex.relation, line), None, may_be=False, line=line, text=text)
 
 
 def _create(index: Any, line: int, text: str) -> Aside:
     if index.idxname is None:
-        raise PlanRefused("CREATE INDEX CONCURRENTLY needs a name here, so that it is found again", line=line)
+        raise NAMELESS.at(line)
     table = relation_name(index.relation, line)
     # An index lives in the schema of its table.
     name = (*table[:-1], index.idxname)
@@ -81,8 +103,8 @@ def _create(index: Any, line: int, text: str) -> Aside:
 
 def _drop(drop: Any, line: int, text: str) -> Aside:
     if len(drop.objects) > 1:
-        raise PlanRefused("DROP INDEX CONCURRENTLY names one index; write one statement for each", line=line)
+        raise SEVERAL_INDEXES.at(line)
     parts = tuple(part.sval for part in drop.objects[0])
     if len(parts) > 2:
-        raise PlanRefused("a name with a database in front is refused; write schema.name", line=line)
+        raise OTHER_DATABASE.at(line)
     return Aside("drop index", parts, None, may_be=bool(drop.missing_ok), line=line, text=text)

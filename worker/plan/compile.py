@@ -11,11 +11,13 @@ from worker.objects import (
     column,
     constraint,
     definition,
+    domain,
     function,
     index,
     inheritance,
     needs,
     partition,
+    refreshed,
     retyped,
     rows,
     schema,
@@ -31,7 +33,7 @@ from worker.objects.rows import Watched
 from worker.plan.impact import Impact
 from worker.plan.names import relation, resolve
 from worker.plan.order import in_order
-from worker.plan.performed import Performed
+from worker.plan.performed import Alteration, Performed
 from worker.plan.preserves import runs_code
 from worker.plan.stages import Foreseen
 from worker.plan.statements import Named
@@ -72,6 +74,7 @@ _KEEP: dict[str, Callable[[Session, Item, Quarantine], Keeping]] = {
     "inheritance": inheritance.keep,
     "index": index.keep,
     "view": view.keep,
+    "domain constraint": domain.keep,
     "pg_type": type_.keep,
     "pg_proc": function.keep,
     "pg_constraint": constraint.keep,
@@ -158,13 +161,22 @@ def compile_performed(
             if named.missing_ok or named.table_missing_ok:
                 continue
             raise PlanRefused(f"{alteration.named} does not exist", line=performed.line)
-        if alteration.what == "type":
-            settings = altered.settings_of(session, address)
-            retyping = retyped.Retyping(address, alteration.detail, settings, performed.line)
-            keepings.append(retyped.keep(session, retyping, quarantine))
-        else:
-            keepings.append(altered.keep(session, alteration.what, address, alteration.detail, performed.line))
+        keepings.append(_keep_altered(session, alteration, address, quarantine, performed.line))
     return needs.noted(session, keepings)
+
+
+def _keep_altered(
+    session: Session, alteration: Alteration, address: Address, quarantine: Quarantine, line: int
+) -> Keeping:
+    match alteration.what:
+        case "type":
+            settings = altered.settings_of(session, address)
+            return retyped.keep(session, retyped.Retyping(address, alteration.detail, settings, line), quarantine)
+        case "expression":
+            return retyped.keep_expression(session, address, line)
+        case "contents":
+            return refreshed.keep(session, address, quarantine, line)
+    return altered.keep(session, alteration.what, address, alteration.detail, line)
 
 
 def watched_tables(
@@ -196,6 +208,8 @@ def watched_tables(
         if oid is None:
             raise PlanRefused(f"{named} does not exist", line=performed.line)
         tables.add(oid)
+    if performed.cascades:
+        tables.update(rows.cascaded(session, tables))
     if runs_code(performed):
         tables |= preserved
     return rows.reach(session, tables, performed.line, stage) if tables else []

@@ -11,8 +11,10 @@ from pglast.enums import FunctionParameterMode as Mode
 from pglast.enums import ObjectType
 
 from ledger.errors import PlanRefused
+from worker.plan import refused
 from worker.plan.closure import OWN_SCHEMA_PREFIX
-from worker.plan.performed import KINDS, Alteration, Found, TableLock
+from worker.plan.performed import KINDS, Alteration, Found, Reader, TableLock
+from worker.plan.rules import Refusal, Rule
 from worker.plan.statements import Named, argument_type, new_name, relation_name
 from worker.plan.writing import written_in
 
@@ -25,20 +27,23 @@ def _creates(kind: str, name: Callable[[Any], Any]) -> Callable[[Any, int], Foun
 
 
 def _create_table(stmt: Any, line: int) -> Found:
+    if stmt.ofTypename is not None:
+        raise TYPED.at(line)
     found = Found(introduces=[(Named("table", new_name(stmt.relation, line)), None)])
+    for parent in stmt.inhRelations or ():
+        # What is created below another is taken from it again at recovery: it is locked for that, too.
+        found.alterations.append(Alteration("family", Named("table", relation_name(parent, line))))
     for element in stmt.tableElts or ():
         for constraint in (element, *(getattr(element, "constraints", None) or ())):
             referenced = getattr(constraint, "pktable", None)
             if referenced is not None:
                 found.locks.append(TableLock(relation_name(referenced, line), "SHARE ROW EXCLUSIVE"))
-    if stmt.inhRelations:
-        raise PlanRefused("creating a partition or a child of a table is not known to be safe yet", line=line)
     return found
 
 
 def _create_as(stmt: Any, line: int) -> Found:
     if isinstance(stmt.query, ast.ExecuteStmt):
-        raise PlanRefused("CREATE TABLE … AS EXECUTE does not say what it does; write the query itself", line=line)
+        raise AS_EXECUTE.at(line)
     made = Named(KINDS[stmt.objtype], new_name(stmt.into.rel, line))
     return Found(introduces=[(made, None)], writes=written_in(stmt.query, line))
 
@@ -84,7 +89,7 @@ def _function(stmt: Any, line: int) -> Found:
 
 def _define(stmt: Any, line: int) -> Found:
     if stmt.kind != ObjectType.OBJECT_AGGREGATE or stmt.replace:
-        raise PlanRefused("of CREATE with a list of properties only CREATE AGGREGATE is known to be safe", line=line)
+        raise refused.of_kind(stmt.kind, line, "CREATE") if stmt.kind in refused.KINDS else PROPERTIES.at(line)
     return Found(introduces=[(Named("aggregate", new_name(stmt.defnames, line)), None)])
 
 
@@ -96,29 +101,58 @@ def _statistics(stmt: Any, line: int) -> Found:
 
 def _schema(stmt: Any, line: int) -> Found:
     if stmt.schemaElts:
-        raise PlanRefused("write CREATE SCHEMA and what is in it as statements of their own", line=line)
+        raise FILLED_SCHEMA.at(line)
     if stmt.schemaname is None:
-        raise PlanRefused("CREATE SCHEMA needs a name here", line=line)
+        raise NAMELESS_SCHEMA.at(line)
     if stmt.schemaname.startswith(OWN_SCHEMA_PREFIX):
         raise PlanRefused(f"schemas that begin with {OWN_SCHEMA_PREFIX} are Stepback's own", line=line)
     return Found(introduces=[(Named("schema", (stmt.schemaname,)), None)])
 
 
-READERS: Final[Mapping[type, Callable[[Any, int], Found]]] = {
-    ast.CreateStmt: _create_table,
-    ast.CreateTableAsStmt: _create_as,
-    ast.CreateSeqStmt: _creates("sequence", lambda s: s.sequence),
-    ast.CreateEnumStmt: _creates("type", lambda s: s.typeName),
-    ast.CompositeTypeStmt: _creates("type", lambda s: s.typevar),
-    ast.CreateDomainStmt: _creates("domain", lambda s: s.domainname),
-    ast.CreateRangeStmt: _creates("type", lambda s: s.typeName),
-    ast.CreateSchemaStmt: _schema,
-    ast.CreateFunctionStmt: _function,
-    ast.DefineStmt: _define,
-    ast.CreateStatsStmt: _statistics,
-    ast.IndexStmt: _index,
-    ast.ViewStmt: _view,
-    ast.CreateTrigStmt: _on_table,
-    ast.RuleStmt: _on_table,
-    ast.CreatePolicyStmt: _on_table,
+TYPED: Final = Refusal(
+    "CREATE TABLE … OF a type",
+    "typed tables are not covered: what the type says, the table has to follow; list the columns",
+)
+AS_EXECUTE: Final = Refusal("CREATE TABLE … AS EXECUTE", "it does not say what it does; write the query itself")
+PROPERTIES: Final = Refusal(
+    "CREATE TYPE of a base type, CREATE OR REPLACE AGGREGATE",
+    "what stood before could not be made again; do it by hand",
+)
+FILLED_SCHEMA: Final = Refusal(
+    "CREATE SCHEMA with what is in it",
+    "each statement is looked at by itself; write CREATE SCHEMA, and the others after it",
+)
+NAMELESS_SCHEMA: Final = Refusal("CREATE SCHEMA without a name", "it would take the name of whoever runs it; name it")
+
+_MADE: Final = "run as written; what it made goes into the quarantine of the recovery"
+_REPLACED: Final = "the same; the definition that OR REPLACE replaces comes back"
+
+
+def _made(name: str, read: Callable[[Any, int], Found], why: str = "") -> Reader:
+    return Reader(read, Rule(f"CREATE {name}", _MADE, why))
+
+
+READERS: Final[Mapping[type, Reader]] = {
+    ast.CreateStmt: Reader(
+        _create_table,
+        Rule("CREATE TABLE, also LIKE, PARTITION BY", _MADE),
+        Rule("CREATE TABLE … PARTITION OF, INHERITS", f"{_MADE}, taken from its parents first"),
+    ),
+    ast.CreateTableAsStmt: _made("TABLE … AS, MATERIALIZED VIEW", _create_as),
+    ast.CreateSeqStmt: _made("SEQUENCE", _creates("sequence", lambda s: s.sequence)),
+    ast.CreateEnumStmt: _made("TYPE (enum)", _creates("type", lambda s: s.typeName)),
+    ast.CompositeTypeStmt: _made("TYPE (composite)", _creates("type", lambda s: s.typevar)),
+    ast.CreateDomainStmt: _made("DOMAIN", _creates("domain", lambda s: s.domainname)),
+    ast.CreateRangeStmt: _made("TYPE (range)", _creates("type", lambda s: s.typeName)),
+    ast.CreateSchemaStmt: _made("SCHEMA", _schema),
+    ast.CreateFunctionStmt: Reader(
+        _function, Rule("CREATE FUNCTION, PROCEDURE", _MADE), Rule("CREATE OR REPLACE FUNCTION, PROCEDURE", _REPLACED)
+    ),
+    ast.DefineStmt: _made("AGGREGATE", _define),
+    ast.CreateStatsStmt: _made("STATISTICS", _statistics),
+    ast.IndexStmt: _made("INDEX", _index, "it locks the table against writers for as long as it takes"),
+    ast.ViewStmt: Reader(_view, Rule("CREATE VIEW", _MADE), Rule("CREATE OR REPLACE VIEW", _REPLACED)),
+    ast.CreateTrigStmt: Reader(_on_table, Rule("CREATE TRIGGER", _MADE), Rule("CREATE OR REPLACE TRIGGER", _REPLACED)),
+    ast.RuleStmt: Reader(_on_table, Rule("CREATE RULE", _MADE), Rule("CREATE OR REPLACE RULE", _REPLACED)),
+    ast.CreatePolicyStmt: _made("POLICY", _on_table),
 }

@@ -13,7 +13,7 @@ from ledger.errors import ImpactNotAccepted, PlanRefused
 from worker.objects.keeping import Action, Address, Item
 from worker.plan.closure import Closure, Origin, follow, order, refuse_without_cascade
 from worker.plan.families import cut, gather, identify
-from worker.plan.names import resolve, table_exists
+from worker.plan.names import resolve, whole_exists
 from worker.plan.shapes import define_ranges, refuse_shapes, refuse_torn
 from worker.plan.stages import Foreseen
 from worker.plan.statements import Named, Removal
@@ -132,7 +132,7 @@ def _roots(session: Session, removals: Sequence[Removal], foreseen: Foreseen) ->
                 continue
             absent.append(str(written))
             may_be = named.missing_ok
-            if named.part is not None and not table_exists(session, named):
+            if named.part is not None and not whole_exists(session, named):
                 may_be = named.table_missing_ok
             if not may_be:
                 told = f"{written} does not exist; write IF EXISTS if it may be"
@@ -144,6 +144,12 @@ def _roots(session: Session, removals: Sequence[Removal], foreseen: Foreseen) ->
 
 def _root(session: Session, named: Named, address: Address, origin: Origin) -> _Root:
     item = _item(session, address, f"line {origin.line} names it")
+    if item.kind == "sequence" and item.action is Action.DEFINED and named.kind != "identity":
+        raise PlanRefused(
+            f"sequence {item.name} belongs to an identity column; a plan can only drop it with its column, or with"
+            " ALTER COLUMN … DROP IDENTITY; it is left alone",
+            line=origin.line,
+        )
     if item.kind not in _FITTING[named.kind]:
         raise PlanRefused(f"{item.name} is a {item.kind}", line=origin.line)
     if named.kind == "domain" and not _is_domain(session, address):
@@ -167,6 +173,8 @@ _FITTING = {
     "aggregate": {"aggregate"},
     "routine": {"function", "procedure", "aggregate"},
     "constraint": {"table constraint"},
+    "identity": {"sequence"},
+    "domain constraint": {"domain constraint"},
     "trigger": {"trigger"},
     "rule": {"rule"},
     "policy": {"policy"},
@@ -178,6 +186,12 @@ def _is_domain(session: Session, address: Address) -> bool:
     return bool(session.value("SELECT typtype = 'd' FROM pg_type WHERE oid = %s", (address.objid,)))
 
 
+#: Whether a sequence is that of an identity column, from which it cannot be parted.
+_OF_IDENTITY = """
+SELECT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = %s
+                  AND refclassid = 'pg_class'::regclass AND deptype = 'i')
+"""
+
 #: What goes into quarantine whole, beside types.
 _MOVING = frozenset({"table", "materialized view", "sequence"})
 
@@ -186,6 +200,8 @@ def _item(session: Session, address: Address, because: str) -> Item:
     item = identify(session, address, because)
     if address.subid:
         return replace(item, action=Action.COPIED)
+    if item.kind == "sequence" and session.value(_OF_IDENTITY, (address.objid,)):
+        return replace(item, action=Action.DEFINED)
     return item if address.catalog == "pg_type" or item.kind in _MOVING else replace(item, action=Action.DEFINED)
 
 

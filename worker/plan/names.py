@@ -27,8 +27,10 @@ def relation(session: Session, name: QualifiedName) -> int | None:
     return oid
 
 
-def table_exists(session: Session, named: Named) -> bool:
-    """Whether there is a table for a part of one."""
+def whole_exists(session: Session, named: Named) -> bool:
+    """Whether there is a table or domain for a part of one."""
+    if named.kind == "domain constraint":
+        return _type(session, Named("domain", named.name)) is not None
     return relation(session, named.name) is not None
 
 
@@ -56,6 +58,43 @@ def _column(session: Session, named: Named) -> Address | None:
         (table, named.part),
     )
     return None if number is None else Address("pg_class", table, number)
+
+
+def _attribute(session: Session, named: Named) -> Address | None:
+    found = _type(session, Named("type", named.name))
+    if found is None:
+        return None
+    place = session.row(
+        "SELECT attrelid::bigint AS relation, attnum AS number FROM pg_type AS t"
+        " JOIN pg_attribute AS a ON a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped"
+        " WHERE t.oid = %s AND a.attname = %s",
+        (found.objid, named.part),
+    )
+    return Address("pg_class", place["relation"], place["number"]) if place else None
+
+
+def _identity(session: Session, named: Named) -> Address | None:
+    """Find the sequence of an identity column: it is what goes with the identity."""
+    column = _column(session, named)
+    if column is None:
+        return None
+    oid = session.value(
+        "SELECT objid::bigint FROM pg_depend WHERE classid = 'pg_class'::regclass AND deptype = 'i'"
+        " AND refclassid = 'pg_class'::regclass AND refobjid = %s AND refobjsubid = %s"
+        " AND objid IN (SELECT seqrelid FROM pg_sequence)",
+        (column.objid, column.subid),
+    )
+    return None if oid is None else Address("pg_class", oid)
+
+
+def _domain_constraint(session: Session, named: Named) -> Address | None:
+    domain = _type(session, Named("domain", named.name))
+    if domain is None:
+        return None
+    oid = session.value(
+        "SELECT oid::bigint FROM pg_constraint WHERE contypid = %s AND conname = %s", (domain.objid, named.part)
+    )
+    return None if oid is None else Address("pg_constraint", oid)
 
 
 def _schema(session: Session, named: Named) -> Address | None:
@@ -142,6 +181,9 @@ _BY_KIND: Final[Mapping[str, Callable[[Session, Named], Address | None]]] = {
     "domain": _type,
     "schema": _schema,
     "column": _column,
+    "attribute": _attribute,
+    "identity": _identity,
+    "domain constraint": _domain_constraint,
     "view": _in_pg_class,
     "statistics": _statistics,
     **dict.fromkeys(("function", "procedure", "routine", "aggregate"), _routine),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pglast import ast, parse_sql
 from pglast.enums import TransactionStmtKind
@@ -15,10 +15,14 @@ from worker.plan import aside, verbatim, wrapping
 from worker.plan import statements as statements_
 from worker.plan.aside import Aside
 from worker.plan.performed import Performed
+from worker.plan.rules import Refusal
 from worker.plan.statements import Analyze, Removal, words
-from worker.plan.wrapping import Ignored, Locking, Path
+from worker.plan.wrapping import Ignored, Locking, Path, Setting
 
-Statement: TypeAlias = Removal | Performed | Analyze | Aside | Locking | Path | Ignored
+Statement: TypeAlias = Removal | Performed | Analyze | Aside | Locking | Path | Setting | Ignored
+
+#: Psql reads these before the server ever sees them.
+META_COMMAND: Final = Refusal("\\connect, \\set and all other commands of psql", "only SQL is understood: leave it out")
 
 #: Largest script, in bytes of UTF-8.
 MAX_SCRIPT_BYTES = 1024 * 1024
@@ -129,7 +133,7 @@ def _line(text: str, index: int) -> int:
 def _explain(text: str, index: int, source: str, reason: str) -> str:
     start = text.rfind("\n", 0, index) + 1
     if text[start:].lstrip().startswith("\\"):
-        return f"{source} holds a psql meta-command; only SQL is understood"
+        return f"{source} holds a psql meta-command; {META_COMMAND.reason}"
     return f"{source} is not valid SQL: {reason.split(', at index', maxsplit=1)[0]}"
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from pglast.enums import ObjectType
 
+from worker.plan.rules import Rule
 from worker.plan.statements import Named, QualifiedName
 
 
@@ -46,6 +47,8 @@ class Performed:
     truncates: bool
     #: Whether it restarts the sequences of what it empties.
     restarts: bool
+    #: Whether it also empties whatever refers to that.
+    cascades: bool
     line: int
     text: str
 
@@ -73,7 +76,10 @@ PARTS: Final[Mapping[ObjectType, str]] = {
     ObjectType.OBJECT_TRIGGER: "trigger",
     ObjectType.OBJECT_RULE: "rule",
     ObjectType.OBJECT_POLICY: "policy",
+    ObjectType.OBJECT_ATTRIBUTE: "attribute",
 }
+#: Parts of a domain.
+DOMAIN_PARTS: Final[Mapping[ObjectType, str]] = {ObjectType.OBJECT_DOMCONSTRAINT: "domain constraint"}
 
 
 @dataclass
@@ -87,3 +93,12 @@ class Found:
     opaque: bool = False
     truncates: bool = False
     restarts: bool = False
+    cascades: bool = False
+
+
+class Reader:
+    """Reads one kind of statement; the rules say what becomes of it, in docs/statements.md."""
+
+    def __init__(self, read: Callable[[Any, int], Found], *rules: Rule) -> None:
+        self.read = read
+        self.rules = rules

@@ -28,9 +28,7 @@ _SHAPES = """
 SELECT CASE
     WHEN c.relpersistence = 't' THEN 'is temporary'
     WHEN c.relkind = 'v' AND %(of_view)s THEN NULL
-    WHEN c.relkind = 'S' AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid
-         AND refclassid = 'pg_class'::regclass AND deptype = 'i') OR c.relkind = 'm' AND %(whole)s THEN NULL
-    WHEN c.relkind = 'S' THEN 'belongs to an identity column; a plan can only drop it with its column'
+    WHEN c.relkind = 'S' OR c.relkind = 'm' AND %(whole)s THEN NULL
     WHEN c.relkind <> 'r' AND NOT (c.relkind = 'p' AND %(whole)s) THEN 'is not, or not of, an ordinary table'
     WHEN NOT %(whole)s AND EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid OR inhparent = c.oid)
         THEN 'is of a table with parents, children or partitions, which is not covered yet'

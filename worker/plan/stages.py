@@ -7,13 +7,13 @@ names that only come to be in the script led back to what they are now.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from worker.plan.parse import Statement
 from worker.plan.performed import Performed
 from worker.plan.statements import Named, Removal
-from worker.plan.wrapping import Path
+from worker.plan.wrapping import Path, Setting
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Stage:
     performed: Performed | None = None
     #: Schemas that names in it are resolved with; None for the target's own.
     path: tuple[str, ...] | None = None
+    #: What the script has set before, by the name of the setting.
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def line(self) -> int:
@@ -35,16 +37,19 @@ def split(statements: Iterable[Statement]) -> tuple[Stage, ...]:
     """Return the stages of a script; the first holds removals only, and may be empty."""
     stages: list[Stage] = [Stage()]
     path: tuple[str, ...] | None = None
+    settings: dict[str, str] = {}
     for statement in statements:
         match statement:
             case Path():
                 path = statement.schemas
+            case Setting():
+                settings = {**settings, statement.name: statement.value}
             case Removal() if stages[-1].performed is None and path == stages[-1].path:
                 stages[-1] = replace(stages[-1], removals=(*stages[-1].removals, statement))
             case Removal():
                 stages.append(Stage((statement,), path=path))
             case Performed():
-                stages.append(Stage(performed=statement, path=path))
+                stages.append(Stage(performed=statement, path=path, settings=settings))
     return tuple(stages)
 
 

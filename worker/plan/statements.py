@@ -7,10 +7,13 @@ from itertools import takewhile
 from typing import Any, Final, TypeAlias
 
 from pglast import ast, parse_sql
-from pglast.enums import AlterTableType, DropBehavior, FunctionParameterMode, ObjectType
+from pglast.enums import DropBehavior, FunctionParameterMode, ObjectType
 from pglast.stream import RawStream
 
 from ledger.errors import PlanRefused
+from worker.plan import refused
+from worker.plan.dropping import ALTERED, DOMAIN_CONSTRAINT, DROPPED
+from worker.plan.rules import Refusal, Rule
 
 #: A name as the plan writes it: one part, or schema and name.
 QualifiedName: TypeAlias = tuple[str, ...]
@@ -72,40 +75,14 @@ class Analyze:
     text: str
 
 
-#: What DROP may name.
-_DROPPED: Final = {
-    ObjectType.OBJECT_TABLE: "table",
-    ObjectType.OBJECT_INDEX: "index",
-    ObjectType.OBJECT_TYPE: "type",
-    ObjectType.OBJECT_DOMAIN: "domain",
-    ObjectType.OBJECT_MATVIEW: "materialized view",
-    ObjectType.OBJECT_SEQUENCE: "sequence",
-    ObjectType.OBJECT_SCHEMA: "schema",
-    ObjectType.OBJECT_VIEW: "view",
-    ObjectType.OBJECT_STATISTIC_EXT: "statistics",
-    ObjectType.OBJECT_FUNCTION: "function",
-    ObjectType.OBJECT_PROCEDURE: "procedure",
-    ObjectType.OBJECT_ROUTINE: "routine",
-    ObjectType.OBJECT_AGGREGATE: "aggregate",
-    ObjectType.OBJECT_TRIGGER: "trigger",
-    ObjectType.OBJECT_RULE: "rule",
-    ObjectType.OBJECT_POLICY: "policy",
-}
-
 #: Which of these are parts of a table: the last name is theirs, what stands before it the table's.
 _PARTS: Final = frozenset({"trigger", "rule", "policy"})
 
-#: What ALTER TABLE may drop.
-_ALTERED: Final = {AlterTableType.AT_DropColumn: "column", AlterTableType.AT_DropConstraint: "constraint"}
+ANALYZE: Final = Rule("ANALYZE of named tables", "done after COMMIT", "it changes nothing that a gate looks at")
 
-#: What the refusal of a well-known statement adds.
-_ADVICE: Final = {
-    ast.TransactionStmt: "transaction control belongs to Stepback: one BEGIN at the start and one COMMIT at the end"
-    " are taken off, any other cannot be honoured",
-    ast.VariableSetStmt: "SET would change how later statements are understood; qualify the names instead",
-    ast.CopyStmt: "COPY moves data past every check",
-    ast.AlterSystemStmt: "ALTER SYSTEM changes the whole server",
-}
+TEMPORARY: Final = Refusal("anything temporary", "it would be gone before anybody sees it; leave TEMPORARY out")
+ANALYZE_ALL: Final = Refusal("ANALYZE without a table", "it would read the whole database; name the tables")
+ANALYZE_OPTIONS: Final = Refusal("ANALYZE with options", "they change how much it reads; write ANALYZE and the tables")
 
 
 def read(stmt: object, line: int, text: str) -> Removal | Analyze | None:
@@ -120,8 +97,10 @@ def read(stmt: object, line: int, text: str) -> Removal | Analyze | None:
         PlanRefused: A form of it that is not known to be safe.
     """
     match stmt:
-        case ast.DropStmt() as drop if drop.removeType in _DROPPED:
+        case ast.DropStmt() as drop if drop.removeType in DROPPED:
             return _drop(drop, line, text)
+        case ast.AlterDomainStmt() as alter if alter.subtype == "X":
+            return _drop_of_domain(alter, line, text)
         case ast.AlterTableStmt() as alter if alter.objtype == ObjectType.OBJECT_TABLE:
             return _alter_table(alter, line, text)
         case ast.VacuumStmt() as vacuum if not vacuum.is_vacuumcmd:
@@ -138,8 +117,8 @@ def parted(stmt: object) -> tuple[tuple[object, str], ...]:
     if not isinstance(stmt, ast.AlterTableStmt) or stmt.objtype != ObjectType.OBJECT_TABLE:
         return ()
     commands: tuple[Any, ...] = stmt.cmds or ()
-    drops = tuple(command for command in commands if command.subtype in _ALTERED)
-    others = tuple(command for command in commands if command.subtype not in _ALTERED)
+    drops = tuple(command for command in commands if command.subtype in ALTERED)
+    others = tuple(command for command in commands if command.subtype not in ALTERED)
     if not drops or not others:
         return ()
     return tuple(_printed(stmt, part) for part in (drops, others))
@@ -155,12 +134,16 @@ def _printed(alter: Any, commands: tuple[Any, ...]) -> tuple[object, str]:
 
 def refusal(stmt: object, line: int, text: str, source: str) -> PlanRefused:
     """Return why a statement that nobody reads is refused."""
-    advice = _ADVICE.get(type(stmt), "this kind of statement is not known to be safe")
-    return PlanRefused(f"{source}: {words(text)} is refused: {advice}", line=line)
+    known = refused.NODES.get(type(stmt))
+    if isinstance(stmt, ast.DropStmt) and stmt.removeType is not None:
+        known = refused.KINDS.get(ObjectType(stmt.removeType))
+    if known is None:
+        known = Refusal("this", "this kind of statement is not known to be safe")
+    return known.at(line, f"{source}: {words(text)}")
 
 
 def _drop(drop: Any, line: int, text: str) -> Removal:
-    kind, cascade = _DROPPED[drop.removeType], drop.behavior == DropBehavior.DROP_CASCADE
+    kind, cascade = DROPPED[drop.removeType].kind, drop.behavior == DropBehavior.DROP_CASCADE
     named = (object_named(kind, entry, line) for entry in drop.objects)
     may_be = bool(drop.missing_ok)
     # With IF EXISTS the server forgives a missing table to what is part of one, too.
@@ -210,12 +193,12 @@ def argument_type(argument: Any, line: int) -> ArgumentType:
 
 
 def _alter_table(alter: Any, line: int, text: str) -> Removal | None:
-    if any(command.subtype not in _ALTERED for command in alter.cmds):
+    if any(command.subtype not in ALTERED for command in alter.cmds):
         return None
     table = relation_name(alter.relation, line)
     named = tuple(
         Named(
-            _ALTERED[command.subtype],
+            ALTERED[command.subtype].kind,
             table,
             part=command.name,
             missing_ok=bool(command.missing_ok),
@@ -227,11 +210,18 @@ def _alter_table(alter: Any, line: int, text: str) -> Removal | None:
     return Removal(named, line, text)
 
 
+def _drop_of_domain(alter: Any, line: int, text: str) -> Removal:
+    domain = _qualified(tuple(part.sval for part in alter.typeName), line)
+    cascade = alter.behavior == DropBehavior.DROP_CASCADE
+    named = Named(DOMAIN_CONSTRAINT.kind, domain, part=alter.name, missing_ok=bool(alter.missing_ok), cascade=cascade)
+    return Removal((named,), line, text)
+
+
 def _analyze(vacuum: Any, line: int, text: str) -> Analyze:
     if not vacuum.rels:
-        raise PlanRefused("ANALYZE without a table would read the whole database; name the tables", line=line)
+        raise ANALYZE_ALL.at(line)
     if vacuum.options:
-        raise PlanRefused("ANALYZE with options is not known to be safe; write ANALYZE and the tables", line=line)
+        raise ANALYZE_OPTIONS.at(line)
     return Analyze(tuple(relation_name(entry.relation, line) for entry in vacuum.rels), line, text)
 
 
@@ -253,7 +243,7 @@ def new_name(written: Any, line: int) -> QualifiedName:
     else:
         temporary, name = False, _qualified(tuple(part.sval for part in written), line)
     if temporary or name[:-1] == ("pg_temp",):
-        raise PlanRefused("what is temporary would be gone before anybody sees it; leave TEMPORARY out", line=line)
+        raise TEMPORARY.at(line)
     return name
 
 

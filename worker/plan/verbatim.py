@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
-from worker.plan import altering, creating, writing
-from worker.plan.performed import Found, Performed
+from worker.plan import creating, naming, redefining, writing
+from worker.plan.performed import Performed, Reader
 
-_READERS: Final[Mapping[type, Callable[[Any, int], Found]]] = {
-    **altering.READERS,
+READERS: Final[Mapping[type, Reader]] = {
+    **redefining.READERS,
+    **naming.READERS,
     **creating.READERS,
     **writing.READERS,
 }
@@ -21,10 +22,10 @@ def read(stmt: object, line: int, text: str) -> Performed | None:
     Raises:
         PlanRefused: Something in it could not be changed back.
     """
-    reader = _READERS.get(type(stmt))
+    reader = READERS.get(type(stmt))
     if reader is None:
         return None
-    found = reader(stmt, line)
+    found = reader.read(stmt, line)
     return Performed(
         tuple(found.alterations),
         tuple(found.introduces),
@@ -33,6 +34,7 @@ def read(stmt: object, line: int, text: str) -> Performed | None:
         found.opaque,
         found.truncates,
         found.restarts,
+        found.cascades,
         line,
         text,
     )

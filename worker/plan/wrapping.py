@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,6 +12,7 @@ from pglast.enums import VariableSetKind
 
 from ledger.errors import PlanRefused
 from worker.plan.performed import TableLock
+from worker.plan.rules import Rule
 from worker.plan.statements import relation_name
 
 
@@ -28,6 +31,17 @@ class Path:
 
     #: None for the target's own.
     schemas: tuple[str, ...] | None
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """SET of something that the script's own statements are run with."""
+
+    name: str
+    #: As the server takes it; a limit of time in milliseconds.
+    value: str
     line: int
     text: str
 
@@ -66,12 +80,65 @@ _HARMLESS: Final[dict[str, frozenset[str] | None]] = {
     "application_name": None,
     # The target's own limits hold; a script may ask for what it likes.
     "lock_timeout": None,
-    "statement_timeout": None,
     "idle_in_transaction_session_timeout": None,
 }
 
 
-def read(stmt: object, line: int, text: str) -> Locking | Path | Ignored | None:
+_UNITS: Final = {"us": 0.001, "ms": 1, "": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def _milliseconds(value: str) -> str | None:
+    """Return a limit of time as a whole number of milliseconds; None if it is none."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *([a-z]*)", value.strip())
+    if found is None or found[2] not in _UNITS:
+        return None
+    return str(round(float(found[1]) * _UNITS[found[2]]))
+
+
+_SWITCH: Final = {
+    **dict.fromkeys(("on", "true", "yes", "1"), "on"),
+    **dict.fromkeys(("off", "false", "no", "0"), "off"),
+}
+
+
+@dataclass(frozen=True)
+class _Honoured:
+    """A setting that holds for the script alone."""
+
+    #: Makes a value the server's; None for what is none.
+    read: Callable[[str], str | None]
+    #: What RESET means.
+    usual: str
+    expected: str
+
+
+_HONOURED: Final = {
+    # None at all means as long as the target allows.
+    "statement_timeout": _Honoured(_milliseconds, "0", "a time, such as 5000 or '5s'"),
+    "check_function_bodies": _Honoured(lambda value: _SWITCH.get(value.lower()), "on", "on or off"),
+}
+
+RULES: Final = (
+    Rule("BEGIN … COMMIT around everything", "taken off", "the run is one transaction anyway"),
+    Rule(
+        "LOCK TABLE", "taken with the other locks of the run, in their order", "every run takes them in the same order"
+    ),
+    Rule("SET search_path", "names after it are resolved so, in this script alone"),
+    Rule(
+        "SET statement_timeout",
+        "honoured for what is run as written after it, where it is shorter than the target's `statement_timeout_ms`",
+        "no script lifts the ceiling",
+    ),
+    Rule("SET check_function_bodies", "honoured for what is run as written after it"),
+    Rule(
+        "SET of " + ", ".join(_HARMLESS),
+        "left out, and said so",
+        "what tools write into every script; a value that would change what is done is refused",
+    ),
+)
+
+
+def read(stmt: object, line: int, text: str) -> Locking | Path | Setting | Ignored | None:
     """Read LOCK TABLE and SET; None if it is neither.
 
     Raises:
@@ -87,10 +154,12 @@ def read(stmt: object, line: int, text: str) -> Locking | Path | Ignored | None:
     return None
 
 
-def _set(stmt: Any, line: int, text: str) -> Path | Ignored | None:
+def _set(stmt: Any, line: int, text: str) -> Path | Setting | Ignored | None:
     name = (stmt.name or "").lower()
     if name == "search_path":
         return Path(_values(stmt) if stmt.kind == VariableSetKind.VAR_SET_VALUE else None, line, text)
+    if name in _HONOURED:
+        return _honour(_HONOURED[name], name, stmt, line, text)
     if name not in _HARMLESS:
         return None
     allowed = _HARMLESS[name]
@@ -101,6 +170,14 @@ def _set(stmt: Any, line: int, text: str) -> Path | Ignored | None:
             raise PlanRefused(f"SET {name} to anything but {known} is refused", line=line)
     limits = " The target's own limits hold." if name.endswith("timeout") else ""
     return Ignored(f"line {line}: SET {name} is left out.{limits}", line, text)
+
+
+def _honour(setting: _Honoured, name: str, stmt: Any, line: int, text: str) -> Setting:
+    said = stmt.kind == VariableSetKind.VAR_SET_VALUE
+    value = setting.read(", ".join(_values(stmt))) if said else setting.usual
+    if value is None:
+        raise PlanRefused(f"SET {name} is refused: it takes {setting.expected}", line=line)
+    return Setting(name, value, line, text)
 
 
 def _values(stmt: Any) -> tuple[str, ...]:

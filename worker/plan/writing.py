@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pglast import ast
 from pglast.enums import DropBehavior
 from pglast.visitors import Visitor
 
-from ledger.errors import PlanRefused
-from worker.plan.performed import Found
+from worker.plan.performed import Alteration, Found, Reader
+from worker.plan.rules import Refusal, Rule
 from worker.plan.statements import Named, QualifiedName, new_name, relation_name
 
 
@@ -34,12 +34,11 @@ def written_in(stmt: Any, line: int) -> list[QualifiedName]:
 
 
 def _truncate(stmt: Any, line: int) -> Found:
-    if stmt.behavior == DropBehavior.DROP_CASCADE:
-        raise PlanRefused("TRUNCATE … CASCADE would empty tables that it does not name; name them", line=line)
     return Found(
         writes=[relation_name(entry, line) for entry in stmt.relations],
         truncates=True,
         restarts=bool(stmt.restart_seqs),
+        cascades=stmt.behavior == DropBehavior.DROP_CASCADE,
     )
 
 
@@ -50,17 +49,52 @@ def _select(stmt: Any, line: int) -> Found:
     return found
 
 
+def _refresh(stmt: Any, line: int) -> Found:
+    if stmt.concurrent:
+        raise REFRESH_CONCURRENTLY.at(line)
+    return Found([Alteration("contents", Named("materialized view", relation_name(stmt.relation, line)))])
+
+
 def _opaque(_stmt: Any, _line: int) -> Found:
     return Found(opaque=True)
 
 
-READERS: Final[Mapping[type, Callable[[Any, int], Found]]] = {
-    ast.InsertStmt: _rows,
-    ast.UpdateStmt: _rows,
-    ast.DeleteStmt: _rows,
-    ast.MergeStmt: _rows,
-    ast.TruncateStmt: _truncate,
-    ast.SelectStmt: _select,
-    ast.DoStmt: _opaque,
-    ast.CallStmt: _opaque,
+REFRESH_CONCURRENTLY: Final = Refusal(
+    "REFRESH MATERIALIZED VIEW CONCURRENTLY", "the run holds the view's lock anyway; leave CONCURRENTLY out"
+)
+
+_ROWS: Final = "run as written, while triggers of ours hand over every row as it was; these rows come back"
+_REACH: Final = "also through cascades, rules, triggers, views and WITH; a row changed since by somebody stays as it is"
+_OPAQUE: Final = Rule(
+    "SELECT, DO, CALL",
+    "run as written, likewise for every table that the statement or a function in it mentions; what else it changes"
+    " the proof refuses",
+    "what a function does is not in its text",
+)
+
+READERS: Final[Mapping[type, Reader]] = {
+    **dict.fromkeys(
+        (ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt, ast.MergeStmt),
+        Reader(_rows, Rule("INSERT, UPDATE, DELETE, MERGE", f"{_ROWS}, and rows that it added go", _REACH)),
+    ),
+    ast.TruncateStmt: Reader(
+        _truncate,
+        Rule("TRUNCATE", _ROWS),
+        Rule(
+            "TRUNCATE … CASCADE",
+            "the same, for every table that refers to one that is emptied, by however many foreign keys",
+        ),
+        Rule("TRUNCATE … RESTART IDENTITY", "the same; the sequences' positions come back too"),
+    ),
+    ast.SelectStmt: Reader(_select, _OPAQUE),
+    ast.DoStmt: Reader(_opaque, _OPAQUE),
+    ast.CallStmt: Reader(_opaque, _OPAQUE),
+    ast.RefreshMatViewStmt: Reader(
+        _refresh,
+        Rule(
+            "REFRESH MATERIALIZED VIEW",
+            "run as written; its rows as they were are copied; the recovery refreshes it again, after COMMIT",
+            "no statement writes chosen rows into a materialized view; what it reads is as it was by then",
+        ),
+    ),
 }

@@ -13,17 +13,21 @@ from tests.integration.worker.cases.columns import COLUMNS
 from tests.integration.worker.cases.definitions import DEFINITIONS
 from tests.integration.worker.cases.domains import DOMAINS
 from tests.integration.worker.cases.functions import FUNCTIONS
+from tests.integration.worker.cases.identities import IDENTITIES
 from tests.integration.worker.cases.indexes import INDEXES
 from tests.integration.worker.cases.inheritance import INHERITANCE
 from tests.integration.worker.cases.matviews import MATVIEWS
 from tests.integration.worker.cases.partitions import PARTITIONS
+from tests.integration.worker.cases.redefined_types import REDEFINED_TYPES
 from tests.integration.worker.cases.retypings import RETYPINGS
 from tests.integration.worker.cases.rows import ROWS
 from tests.integration.worker.cases.schemas import SCHEMAS
 from tests.integration.worker.cases.sequences import SEQUENCES
 from tests.integration.worker.cases.tables import TABLES
+from tests.integration.worker.cases.ties import TIES
 from tests.integration.worker.cases.types import TYPES
 from tests.integration.worker.cases.views import VIEWS
+from tests.integration.worker.cases.whole_tables import WHOLE_TABLES
 
 KINDS = {
     "table": TABLES,
@@ -32,6 +36,10 @@ KINDS = {
     "column": COLUMNS,
     "alter": ALTERATIONS,
     "redefine": REDEFINITIONS,
+    "identity": IDENTITIES,
+    "redefine type": REDEFINED_TYPES,
+    "tie": TIES,
+    "whole table": WHOLE_TABLES,
     "rows": ROWS,
     "retype": RETYPINGS,
     "partition": PARTITIONS,
