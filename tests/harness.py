@@ -157,7 +157,13 @@ class Engine:
     # -- plans ------------------------------------------------------------------
 
     def plan(
-        self, rollback: str, *, verify: str | None = None, accepts: Sequence[str] = (), migration: str = "m"
+        self,
+        rollback: str,
+        *,
+        verify: str | None = None,
+        accepts: Sequence[str] = (),
+        migration: str = "m",
+        online_rows: int | None = None,
     ) -> None:
         """Write a folder plan."""
         folder = self.plans / migration
@@ -165,8 +171,10 @@ class Engine:
         (folder / "rollback.sql").write_text(rollback, encoding="utf-8")
         if verify is not None:
             (folder / "verify.sql").write_text(verify, encoding="utf-8")
-        if accepts:
-            (folder / "plan.toml").write_text(f"accepts = {json.dumps(list(accepts))}\n", encoding="utf-8")
+        options = [f"accepts = {json.dumps(list(accepts))}"] if accepts else []
+        options += [] if online_rows is None else [f"online_rows = {online_rows}"]
+        if options:
+            (folder / "plan.toml").write_text("\n".join(options), encoding="utf-8")
 
     def row(self, rollback: str, *, migration: str = "m", role: str = "goodbuy_app", recorded_by: str = "") -> None:
         """Write a bare registry row as a role, as the rollback plan document does."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from worker.objects.keeping import Item, Permits
+from worker.objects.online_copy import OnlineCopy
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ class Work:
     changes: tuple[Change, ...]
     #: Catalog rows that the changes explain to the proof.
     permits: Permits
+    #: What is copied before apply, and must be complete under its locks.
+    online: tuple[OnlineCopy, ...] = ()
     #: Done in the same transaction before the locks: touches nothing of the application's.
     groundwork: tuple[Change, ...] = ()
     #: The stages after the first as they are foreseen; each is compiled when those before it have run.

@@ -16,8 +16,11 @@ from worker.commands.rights import check_rights, check_writer, plan_owner
 from worker.fence import Holder
 from worker.objects import rows
 from worker.objects.keeping import Action, Address, Item, Keeping, Permits, merge, quoted
+from worker.objects.online_copy import use
 from worker.objects.quarantine import Quarantine
 from worker.objects.rows import Watched
+from worker.online import keeper
+from worker.online.choice import Choice, choose
 from worker.plan import source
 from worker.plan import stages as plan_stages
 from worker.plan.compile import (
@@ -69,6 +72,8 @@ class Rollback:
         self._quarantine = Quarantine(holder.run, command.command_id)
         self._first: _Compiled | None = None
         self._now: _Compiled | None = None
+        #: What is copied before apply: chosen once, however sizes change.
+        self._choice: Choice | None = None
         #: What preflight found: a later stage may reach nothing else that was there before.
         self._foreseen: frozenset[Address] = frozenset()
         self._created: set[Address] = set()
@@ -99,12 +104,14 @@ class Rollback:
         if plan.bare:
             check_writer(session, plan, items)
         keepings = [keeping for entry in compiled for keeping in entry.keepings]
+        assert self._choice is not None  # noqa: S101 - the first stage is compiled
         check_rights(session, keepings)
         return Work(
             items=items,
             impact_sha256=hash_of(items),
             plan_sha256=plan.sha256,
             locks=_locks(session, compiled, _asked_for(session, script.statements)),
+            online=self._choice.copies,
             groundwork=first.groundwork,
             changes=first.changes,
             later=tuple((*entry.groundwork, *entry.changes) for entry in compiled[1:]),
@@ -113,7 +120,11 @@ class Rollback:
             queries=compatibility.read(self._target.plans),
             finish=(*counting_steps(first.keepings), *_analyzing(session, script.statements)),
             registry_id=plan.row.id if plan.row else None,
-            notes=(*script.notes, *(f"{name} does not exist: nothing to do for it" for name in absent)),
+            notes=(
+                *script.notes,
+                *self._choice.notes,
+                *(f"{name} does not exist: nothing to do for it" for name in absent),
+            ),
         )
 
     def record(self, session: Session, work: Work) -> None:
@@ -174,6 +185,8 @@ class Rollback:
         impact = compute(session, stage.removals, self._plan.options.accepts, foreseen, changed)
         known = len(quarantine.names)
         keepings = compile_removal(session, impact, quarantine)
+        if number == 0:
+            keepings = self._copied_online(session, keepings)
         views, view_permits = make_views(session, keepings)
         return _Compiled(
             impact.items,
@@ -181,8 +194,20 @@ class Rollback:
             keepings,
             (*(Change(_verb(keeping), keeping.remove) for keeping in keepings), *views),
             merge([*(keeping.permits for keeping in keepings), view_permits]),
-            groundwork=_schemas(quarantine.names[known:]),
+            groundwork=_schemas([name for name in quarantine.names[known:] if not self._holds_copies(name)]),
         )
+
+    def _copied_online(self, session: Session, keepings: Sequence[Keeping]) -> tuple[Keeping, ...]:
+        """Let columns of large tables rely on copies that are made before apply."""
+        assert self._plan is not None  # noqa: S101 - prepared
+        decided = None if self._choice is None else {copy.relation for copy in self._choice.copies}
+        self._choice = choose(session, keepings, self._plan.options.online_rows, decided)
+        copies = self._choice.copies
+        return use(keepings, copies, merge([keeper.permits(session, copy) for copy in copies]))
+
+    def _holds_copies(self, schema: str) -> bool:
+        """Whether a quarantine schema is there before apply."""
+        return self._choice is not None and any(copy.quarantine == schema for copy in self._choice.copies)
 
     def _compile_performed(
         self, session: Session, number: int, quarantine: Quarantine, foreseen: Foreseen | None
