@@ -173,8 +173,7 @@ class Engine:
             (folder / "verify.sql").write_text(verify, encoding="utf-8")
         options = [f"accepts = {json.dumps(list(accepts))}"] if accepts else []
         options += [] if online_rows is None else [f"online_rows = {online_rows}"]
-        if options:
-            (folder / "plan.toml").write_text("\n".join(options), encoding="utf-8")
+        (folder / "plan.toml").write_text("\n".join(options), encoding="utf-8")
 
     def row(self, rollback: str, *, migration: str = "m", role: str = "goodbuy_app", recorded_by: str = "") -> None:
         """Write a bare registry row as a role, as the rollback plan document does."""

@@ -327,7 +327,7 @@ class _Attempt:
             began = time.monotonic()
             patiently = partial(self._patiently, target)
             told = Copying(session, self._holder, copy, patiently, self._lease.check, self._at).complete()
-            step = StepRecord(Phase.PRESERVE, f"copy columns of {copy.table}", "completed", time.monotonic() - began)
+            step = StepRecord(Phase.PRESERVE, f"copy columns of {copy.label}", "completed", time.monotonic() - began)
             self._record(step, dict(told))
             self._at("copy_journaled")
 

@@ -29,6 +29,8 @@ class OnlineCopy:
     name: str
     key: tuple[str, ...]
     columns: tuple[str, ...]
+    #: The table as people write it.
+    label: str = ""
 
     @property
     def inside(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ledger.errors import PlanRefused
 from worker.objects.keeping import Action, Keeping
@@ -12,7 +12,8 @@ from worker.target import Row, Session
 
 #: Keys are compared by the server's own equality, which must not be coarser or finer than that of the index.
 _ABOUT = """
-SELECT c.relkind = 'r' AND c.relpersistence = 'p' AS plain, c.relforcerowsecurity AS forced,
+SELECT c.oid::regclass::text AS label, c.relkind = 'r' AND c.relpersistence = 'p' AS plain,
+       c.relforcerowsecurity AS forced,
        EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid OR inhrelid = c.oid) AS of_family,
        EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = ANY (%(columns)s) AND attgenerated = 'v')
            AS computed,
@@ -57,16 +58,17 @@ def choose(session: Session, keepings: Iterable[Keeping], threshold: int, decide
         names = {"relation": copy.relation, "columns": list(copy.columns), "key": list(copy.key)}
         about = session.row(_ABOUT, {**names, "quarantine": copy.quarantine})
         assert about is not None  # noqa: S101 - it was compiled in this transaction
+        label = about["label"]
         obstacle, large = _obstacle(about), about["rows"] >= threshold
         bound = about["begun"] or (decided is not None and copy.relation in decided)
         if bound and obstacle is not None:
-            raise PlanRefused(f"columns of {copy.table} were being copied, but now {obstacle}; ask again")
+            raise PlanRefused(f"columns of {label} were being copied, but now {obstacle}; ask again")
         if bound or (decided is None and large and obstacle is None):
-            copies.append(copy)
-            notes.append(f"columns of {copy.table} are copied before the lock, while others write")
+            copies.append(replace(copy, label=label))
+            notes.append(f"columns of {label} are copied before the lock, while others write")
         else:
             reason = obstacle or f"about {about['rows']:,} rows, online_rows is {threshold:,}"
-            notes.append(f"columns of {copy.table} are copied under the lock: {reason}")
+            notes.append(f"columns of {label} are copied under the lock: {reason}")
     return Choice(tuple(copies), tuple(notes))
 
 

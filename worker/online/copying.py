@@ -59,7 +59,7 @@ class Copying:
             if number > 1:
                 time.sleep(min(_MAX_PAUSE_SECONDS, 0.05 * 2**number))
         raise CopyNotComplete(
-            f"columns of {self.copy.table} could not be copied while others write: {found} row(s) still differed after"
+            f"columns of {self.copy.label} could not be copied while others write: {found} row(s) still differed after"
             f" {_ROUNDS} comparisons, since others lock them; let long transactions end, then ask again,"
             " or raise online_rows in plan.toml, so that they are copied under the lock"
         )
@@ -93,13 +93,13 @@ class Copying:
         for _ in range(_ROUNDS):
             noted = keeper.note(session, copy)
             if noted is None:
-                raise CopyNotComplete(f"somebody took away the copy of the columns of {copy.table}; ask again")
+                raise CopyNotComplete(f"somebody took away the copy of the columns of {copy.label}; ask again")
             if noted["marks"] == noted["quiet"]:
                 return _notes(noted)
             self.check()
             self._act(partial(keeper.wait_for_writers, session, holder, copy), "writers_waited_for")
         raise CopyNotComplete(
-            f"the triggers that copy the columns of {copy.table} fail whenever somebody writes, whose write passes; ask"
+            f"the triggers that copy the columns of {copy.label} fail whenever somebody writes, whose write passes; ask"
             " again, or raise online_rows in plan.toml, so that they are copied under the lock"
         )
 
@@ -109,7 +109,7 @@ class Copying:
                 act()
             except LockNotAvailable as error:
                 holders = ", ".join(str(blocker) for blocker in self.session.blockers(self.copy.relation))
-                told = f"{self.copy.table} is held by {holders or 'somebody who has let go since'}"
+                told = f"{self.copy.label} is held by {holders or 'somebody who has let go since'}"
                 raise LockNotAvailable(told) from error
 
         self.patiently(named)
@@ -133,4 +133,4 @@ def prove(session: Session, copies: Sequence[OnlineCopy]) -> None:
     """
     for copy, noted in zip(copies, look(session, copies), strict=True):
         if noted is None or noted["notes"] is None or noted["notes"] != _notes(noted):
-            raise CopyOutdated(f"the copy of the columns of {copy.table} must be compared again")
+            raise CopyOutdated(f"the copy of the columns of {copy.label} must be compared again")
