@@ -218,7 +218,9 @@ def test_every_point_of_an_online_copy_is_passed(sample_engine: Engine, trace: _
     engine = sample_engine
     engine.plans = tmp_path
     engine.plan("ALTER TABLE health_metrics DROP COLUMN overall_score;", online_rows=0)
-    write = {"copy_made": "UPDATE health_metrics SET overall_score = 1 WHERE id = (SELECT min(id) FROM health_metrics)"}
+    write = {
+        "copy_made": "UPDATE health_metrics SET overall_score = 1 WHERE id IN (SELECT id FROM health_metrics LIMIT 1)"
+    }
 
     def at(point: str) -> None:
         trace.seen.append(f"point {point}")

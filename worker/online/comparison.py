@@ -7,7 +7,8 @@ that somebody else holds are skipped: nobody is waited for with locks in hand.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 
 from worker import fence
 from worker.fence import Holder
@@ -18,31 +19,21 @@ from worker.target import Session
 #: Keys in one transaction, so that writers of these rows wait for milliseconds.
 CHUNK = 1000
 
-_CURSOR = '"stepback differences"'
 
-
-def compare(session: Session, copy: OnlineCopy) -> Iterator[Sequence[Sequence[str]]]:
+def compare(session: Session, copy: OnlineCopy) -> Generator[Sequence[Sequence[str]]]:
     """Give the keys, as text, of all rows that one has and the other has not, or that differ; in chunks.
 
-    The server keeps them for the session, so that the snapshot ends before the first is put right.
+    To be closed after use.
     """
     key = ", ".join(f"coalesce(now.{quoted(name)}, kept.{quoted(name)})::text" for name in copy.key)
-    session.begin(read_only=True)
-    try:
-        session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        session.execute(
-            f"DECLARE {_CURSOR} NO SCROLL CURSOR WITH HOLD FOR SELECT ARRAY[{key}] AS key FROM ONLY {copy.table} AS now"
-            f" FULL JOIN {copy.inside} AS kept ON {copy.match('now', 'kept')} WHERE {copy.differ('now', 'kept')}"
-        )
-    except BaseException:
-        session.rollback()
-        raise
-    session.commit()
-    try:
-        while found := session.rows(f"FETCH FORWARD {CHUNK} FROM {_CURSOR}"):
-            yield [row["key"] for row in found]
-    finally:
-        session.execute(f"CLOSE {_CURSOR}")
+    found = session.chunks(
+        f"SELECT ARRAY[{key}] AS key FROM ONLY {copy.table} AS now FULL JOIN {copy.inside} AS kept"
+        f" ON {copy.match('now', 'kept')} WHERE {copy.differ('now', 'kept')}",
+        CHUNK,
+    )
+    with closing(found):
+        for chunk in found:
+            yield [row["key"] for row in chunk]
 
 
 def put_right(session: Session, holder: Holder, copy: OnlineCopy, keys: Sequence[Sequence[str]]) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -77,10 +78,11 @@ class Copying:
         """Compare, and put right what differs; return how many rows that was."""
         notes = self._noted()
         found = 0
-        for keys in comparison.compare(self.session, self.copy):
-            self.check()
-            found += len(keys)
-            self._act(partial(comparison.put_right, self.session, self.holder, self.copy, keys), "chunk_copied")
+        with closing(comparison.compare(self.session, self.copy)) as differences:
+            for keys in differences:
+                self.check()
+                found += len(keys)
+                self._act(partial(comparison.put_right, self.session, self.holder, self.copy, keys), "chunk_copied")
         if found == 0:
             self._act(partial(keeper.declare_complete, self.session, self.holder, self.copy, notes), "copy_complete")
         return found
