@@ -90,10 +90,10 @@ CRASH_POINTS: Final = (
 CRASH_POINTS_PRESERVE: Final = (
     "preserve_entered",
     "copy_made",
+    "preserve_step_journaled",
     "copy_kept",
     "chunk_copied",
     "copy_complete",
-    "copy_journaled",
 )
 
 #: The same where it does not work out.
@@ -323,13 +323,17 @@ class _Attempt:
             return
         runs.enter(self._engine, self._claim, Phase.PRESERVE)
         self._at("preserve_entered")
+        patiently = partial(self._patiently, target)
         for copy in work.online:
-            began = time.monotonic()
-            patiently = partial(self._patiently, target)
-            told = Copying(session, self._holder, copy, patiently, self._lease.check, self._at).complete()
-            step = StepRecord(Phase.PRESERVE, f"copy columns of {copy.label}", "completed", time.monotonic() - began)
-            self._record(step, dict(told))
-            self._at("copy_journaled")
+            copying = Copying(session, self._holder, copy, patiently, self._lease.check, self._at)
+            self._preserve_step(f"copy columns of {copy.label}", copying.make)
+            self._preserve_step(f"compare columns of {copy.label}", copying.complete)
+
+    def _preserve_step(self, step: str, act: Callable[[], dict[str, Json]]) -> None:
+        began = time.monotonic()
+        told = act()
+        self._record(StepRecord(Phase.PRESERVE, step, "completed", time.monotonic() - began), told)
+        self._at("preserve_step_journaled")
 
     def _apply(
         self, session: Session, witness: Session, procedure: Procedure, work: Work, target: TargetSettings

@@ -215,7 +215,11 @@ class Session:
         cursor = '"stepback chunks"'
         self.begin(read_only=True)
         try:
-            self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            # All rows are wanted, not the first ones soon; and there is one such query at a time.
+            self.execute(
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;"
+                " SET LOCAL cursor_tuple_fraction = 1; SET LOCAL work_mem = '64MB'"
+            )
             self.execute(f"DECLARE {cursor} NO SCROLL CURSOR WITH HOLD FOR {query}")
             self.execute("COMMIT")
         except BaseException as first:

@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from ledger.errors import CopyNotComplete, CopyOutdated, LockNotAvailable
+from ledger.model import Json
 from worker.fence import Holder
 from worker.objects.online_copy import OnlineCopy
 from worker.online import comparison, keeper, leftovers
@@ -43,14 +44,13 @@ class Copying:
     check: Callable[[], None]
     at: Callable[[str], None]
 
-    def complete(self) -> dict[str, int]:
+    def complete(self) -> dict[str, Json]:
         """Bring the copy to where nothing differs; return how often it was compared, and how many rows differed.
 
         Raises:
             CopyNotComplete: Something differed every time.
             LockBudgetSpent: The table was in use all the time.
         """
-        self._begin()
         differed = 0
         for number in range(1, _ROUNDS + 1):
             found = self._round()
@@ -65,7 +65,8 @@ class Copying:
             " or raise online_rows in plan.toml, so that they are copied under the lock"
         )
 
-    def _begin(self) -> None:
+    def make(self) -> dict[str, Json]:
+        """Make the copy, unless an earlier attempt has."""
         session, holder, copy = self.session, self.holder, self.copy
         if not keeper.is_begun(session, holder, copy):
             for left in leftovers.of_run(session, holder.installation, holder.run):
@@ -73,6 +74,7 @@ class Copying:
                     discard = partial(leftovers.let_go, session, holder.installation, left, holder.attempt)
                     self._act(discard, "copy_discarded")
             self._act(partial(keeper.begin, session, holder, copy), "copy_made")
+        return {}
 
     def _round(self) -> int:
         """Compare, and put right what differs; return how many rows that was."""

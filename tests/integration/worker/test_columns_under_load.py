@@ -26,64 +26,95 @@ INSERT INTO items SELECT i, 'item ' || i, i * 1.5, repeat('n', i % 50) FROM gene
 CREATE TABLE truth (id int PRIMARY KEY, price numeric, note text);
 INSERT INTO truth SELECT id, price, note FROM items;
 """
-_COPY = "COPY {t} (id, price, note) FROM STDIN"
+_NOTE = (
+    "INSERT INTO truth (id, price, note) VALUES (%s, %s, %s)"
+    " ON CONFLICT (id) DO UPDATE SET price = excluded.price, note = excluded.note"
+)
 
-Write = Callable[[psycopg.Cursor[Any], str, random.Random], None]
+#: What a write comes to: keys that are gone, and rows as they are now.
+Effect = tuple[list[int], list[tuple[int, Any, str | None]]]
+Write = Callable[[psycopg.Cursor[Any], random.Random], Effect]
 
 
-def _insert(cursor: psycopg.Cursor[Any], table: str, dice: random.Random) -> None:
+def _rows(cursor: psycopg.Cursor[Any]) -> list[tuple[int, Any, str | None]]:
+    return [(row["id"], row["price"], row["note"]) for row in cursor.fetchall()]
+
+
+def _insert(cursor: psycopg.Cursor[Any], dice: random.Random) -> Effect:
     low = dice.randrange(3_000)
     cursor.execute(
-        f"INSERT INTO {table} (id, price, note) SELECT i, {dice.random()}, 'inserted' FROM generate_series"
+        f"INSERT INTO items (id, price, note) SELECT i, {dice.random()}, 'inserted' FROM generate_series"
         f"({low}, {low} + {dice.randrange(4)}) AS i ON CONFLICT (id) DO UPDATE SET price = excluded.price"
+        " RETURNING id, price, note"
     )
+    return [], _rows(cursor)
 
 
-def _update(cursor: psycopg.Cursor[Any], table: str, dice: random.Random) -> None:
+def _update(cursor: psycopg.Cursor[Any], dice: random.Random) -> Effect:
     low = dice.randrange(3_000)
     cursor.execute(
-        f"UPDATE {table} SET price = {dice.random()}, note = note || 'u' WHERE id BETWEEN {low} AND {low + 3}"
+        f"UPDATE items SET price = {dice.random()}, note = note || 'u' WHERE id BETWEEN {low} AND {low + 3}"
+        " RETURNING id, price, note"
     )
+    return [], _rows(cursor)
 
 
-def _delete(cursor: psycopg.Cursor[Any], table: str, dice: random.Random) -> None:
-    cursor.execute(f"DELETE FROM {table} WHERE id = {dice.randrange(3_000)}")
+def _touch(cursor: psycopg.Cursor[Any], dice: random.Random) -> Effect:
+    """Change what is not dropped."""
+    cursor.execute(f"UPDATE items SET name = 'touched' WHERE id = {dice.randrange(3_000)}")
+    return [], []
 
 
-def _change_key(cursor: psycopg.Cursor[Any], table: str, dice: random.Random) -> None:
+def _delete(cursor: psycopg.Cursor[Any], dice: random.Random) -> Effect:
+    low = dice.randrange(3_000)
+    cursor.execute(f"DELETE FROM items WHERE id BETWEEN {low} AND {low + 1} RETURNING id, price, note")
+    return [row[0] for row in _rows(cursor)], []
+
+
+def _change_key(cursor: psycopg.Cursor[Any], dice: random.Random) -> Effect:
+    """Let two rows change places by way of a third key."""
     one, other = dice.sample(range(3_000), 2)
-    # Whoever has the other key goes first; then two rows change places by way of a third key.
-    for before, after in ((one, -1 - one), (other, one), (-1 - one, other)):
-        cursor.execute(f"UPDATE {table} SET id = {after} WHERE id = {before}")
+    aside, rows = -1 - one, list[tuple[int, Any, str | None]]()
+    for before, after in ((one, aside), (other, one), (aside, other)):
+        cursor.execute(f"UPDATE items SET id = {after} WHERE id = {before} RETURNING id, price, note")
+        rows += [row for row in _rows(cursor) if after != aside]
+    return [one, other], rows
 
 
-def _copy(cursor: psycopg.Cursor[Any], table: str, dice: random.Random) -> None:
+def _copy(cursor: psycopg.Cursor[Any], dice: random.Random) -> Effect:
     low = dice.randrange(2_990)
-    cursor.execute(f"DELETE FROM {table} WHERE id BETWEEN {low} AND {low + 4}")
-    with cursor.copy(_COPY.format(t=table)) as copy:
-        for number in range(5):
-            copy.write_row((low + number, dice.randrange(1000), "copied"))
+    cursor.execute(f"DELETE FROM items WHERE id BETWEEN {low} AND {low + 4}")
+    rows = [(low + number, dice.randrange(1000), "copied") for number in range(5)]
+    with cursor.copy("COPY items (id, price, note) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+    return [], list(rows)
 
 
-def _truncate(cursor: psycopg.Cursor[Any], table: str, dice: random.Random) -> None:
-    cursor.execute(f"TRUNCATE {table}")
-    rows = dice.randrange(2000)
-    cursor.execute(f"INSERT INTO {table} (id, price, note) SELECT i, i, 'anew' FROM generate_series(1, {rows}) AS i")
+def _truncate(cursor: psycopg.Cursor[Any], dice: random.Random) -> Effect:
+    cursor.execute("TRUNCATE items, truth")
+    last = dice.randrange(1, 2000)
+    cursor.execute(
+        f"INSERT INTO items (id, price, note) SELECT i, i, 'anew' FROM generate_series(1, {last}) AS i"
+        " RETURNING id, price, note"
+    )
+    return [], _rows(cursor)
 
 
-def _roll_back(cursor: psycopg.Cursor[Any], table: str, dice: random.Random) -> None:
-    """Undo most of it: what stays is one savepoint's."""
+def _roll_back(cursor: psycopg.Cursor[Any], dice: random.Random) -> Effect:
+    """Undo most of it: only what comes after the savepoint stays."""
     cursor.execute("SAVEPOINT s")
-    _update(cursor, table, dice)
-    _delete(cursor, table, dice)
+    for write in (_update, _delete, _change_key):
+        write(cursor, dice)
     cursor.execute("ROLLBACK TO s")
-    _update(cursor, table, dice)
+    return _update(cursor, dice)
 
 
 _WRITES: tuple[tuple[Write, int], ...] = (
     (_insert, 30),
     (_update, 40),
-    (_delete, 15),
+    (_touch, 10),
+    (_delete, 10),
     (_change_key, 15),
     (_copy, 8),
     (_roll_back, 10),
@@ -91,7 +122,7 @@ _WRITES: tuple[tuple[Write, int], ...] = (
 
 
 class _Writers:
-    """Writes the same to `items` and to `truth`, in one transaction each, until the columns are gone."""
+    """Writes to `items`, and what came of it to `truth`, in one transaction each, until the columns are gone."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -136,13 +167,15 @@ class _Writers:
 
     def _once(self, conn: psycopg.Connection[Any], number: int, dice: random.Random) -> None:
         write = _truncate if dice.random() < 0.0005 else dice.choices(*zip(*_WRITES, strict=True))[0]
-        seed, began = dice.random(), time.monotonic()
+        began = time.monotonic()
         level = "REPEATABLE READ" if number == 1 else "READ COMMITTED"
         with conn.cursor() as cursor:
             cursor.execute(f"BEGIN ISOLATION LEVEL {level}")
             try:
-                for table in ("items", "truth"):
-                    write(cursor, table, random.Random(seed))  # noqa: S311 - the same for both tables
+                gone, rows = write(cursor, dice)
+                # The rows are ours until COMMIT, so that nobody comes between them and what is noted of them.
+                cursor.execute("DELETE FROM truth WHERE id = ANY (%s)", (gone,))
+                cursor.executemany(_NOTE, rows)
                 end = "ROLLBACK" if dice.random() < 0.05 else "COMMIT"
                 cursor.execute(end)
             except BaseException:
