@@ -202,7 +202,8 @@ def judge(figures: list[Figures], ratios: list[tuple[float, float]], checked: li
         round(statistics.median(b.online / a.online for a, b in zip(small, large, strict=True)), 2),
         round(max(f.longest_wait_online for f in figures) * 1000, 1),
         round(max(f.longest_wait_under_lock for f in figures) * 1000, 1),
-        *(round(statistics.median(ratio), 2) for ratio in zip(*ratios, strict=True)),
+        round(statistics.median(made for made, _ in ratios), 2),
+        round(statistics.median(compared for _, compared in ratios), 2),
         _ms(checked),
     )
 
@@ -239,9 +240,8 @@ def main() -> int:
     print(f"    {verdict.longest_wait_under_lock_ms:.0f} ms where it is copied under the lock)")
     print(f"  copies {verdict.as_fast:.2f} times as fast as CREATE TABLE AS (required: {AT_LEAST_AS_FAST});")
     print(f"    {verdict.as_fast_compared:.2f} times with the comparison that proves it")
-    print(
-        f"  closing check and proof among {_TABLES:,} tables: {verdict.checks_ms:.0f} ms (at most {AT_MOST_CHECKS_MS:.0f})"
-    )
+    checked = f"{verdict.checks_ms:.0f} ms (at most {AT_MOST_CHECKS_MS:.0f})"
+    print(f"  closing check and proof among {_TABLES:,} tables: {checked}")
     return 0 if verdict.holds else 1
 
 

@@ -33,7 +33,10 @@ _NEWEST = text(
     LIMIT :limit
     """
 )
-_STEPS = text("SELECT phase, step, outcome, seconds FROM ledger.steps WHERE run = :run ORDER BY ordinal")
+_STEPS = text(
+    "SELECT phase, step, outcome, seconds, section, detail, ended_at FROM ledger.steps WHERE run = :run"
+    " ORDER BY ordinal"
+)
 _PRESERVED = text(
     "SELECT kind, name, how, rows, bytes, quarantine FROM ledger.preserved WHERE run = :run ORDER BY ordinal"
 )
@@ -78,8 +81,7 @@ def list_runs(conn: Connection, *, target: str | None = None, state: State | Non
 
 def _whole(conn: Connection, row: Row[Any]) -> Run:
     steps = (
-        StepRecord(Phase(step.phase), step.step, step.outcome, step.seconds)
-        for step in conn.execute(_STEPS, {"run": row.run})
+        StepRecord(**{**step._asdict(), "phase": Phase(step.phase)}) for step in conn.execute(_STEPS, {"run": row.run})
     )
     preserved = (Preserved(**item._asdict()) for item in conn.execute(_PRESERVED, {"run": row.run}))
     return replace(_run(row), steps=tuple(steps), preserved=tuple(preserved))

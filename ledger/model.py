@@ -79,6 +79,12 @@ class StepRecord:
     step: str
     outcome: str
     seconds: float
+    #: What it is for, where a summary gathers steps: TABLES_REMOVAL, VERIFICATION, ...
+    section: str | None = None
+    #: What it says of itself: "5 gate(s) hold".
+    detail: str | None = None
+    #: None: now.
+    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,9 @@ _PIN = text(
 
 _STEP = text(
     """
-    INSERT INTO ledger.steps (run, ordinal, attempt, phase, step, outcome, seconds)
-    SELECT :run, coalesce(max(ordinal), 0) + 1, :attempt, :phase, :step, :outcome, :seconds
+    INSERT INTO ledger.steps (run, ordinal, attempt, phase, step, outcome, seconds, section, detail, ended_at)
+    SELECT :run, coalesce(max(ordinal), 0) + 1, :attempt, :phase, :step, :outcome, :seconds, :section, :detail,
+           coalesce(:ended_at, clock_timestamp())
     FROM ledger.steps WHERE run = :run
     """
 )
@@ -143,6 +144,7 @@ def record_step(engine: Engine, claim: Claim, record: StepRecord, detail: Mappin
     with holding(engine, claim) as conn:
         conn.execute(_STEP, {**fence(claim), **asdict(record)})
         timed: dict[str, Json] = {"milliseconds": round(record.seconds * 1000), **detail}
+        timed.update({key: told for key in ("section", "detail") if (told := getattr(record, key)) is not None})
         append_as(
             conn, claim, f"step_{record.outcome}", record.outcome, phase=record.phase, step=record.step, detail=timed
         )

@@ -36,7 +36,7 @@ def admit(conn: Connection, request: Request, installation: UUID, settings: Sett
         BadName: Target or migration cannot be names.
         UnknownTarget: No target of that name is configured.
         Expired: Its time has passed, or has not come.
-        UnknownRun: The run to recover is not in the ledger, or not of that target and migration.
+        UnknownRun: The run to recover is not in the ledger, or not of that target.
     """
     if request.audience != str(installation):
         raise BadSignature("the command is meant for another installation; sign it with the id of this one")
@@ -59,9 +59,10 @@ def _check_time(conn: Connection, request: Request) -> None:
 
 def _migration_of(conn: Connection, request: Request, subject_run: int) -> str:
     run = runs.find(conn, subject_run)
-    if run.target != request.target or request.migration not in {None, run.migration}:
-        raise UnknownRun(f"run {subject_run} is of another target or migration than the recovery names")
-    return run.migration
+    if run.target != request.target:
+        raise UnknownRun(f"run {subject_run} is of another target than the recovery names")
+    # A member of a composite plan, perhaps: the target knows which there were.
+    return request.migration or run.migration
 
 
 def pinned(request: Request, migration: str, pin: Pin) -> Command:

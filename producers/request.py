@@ -42,7 +42,7 @@ class Request:
 
     kind: Kind
     target: str
-    #: The migration to roll back; optional for a recovery, which takes that of its run.
+    #: The migration to roll back; for a recovery that of its run, unless it names one member of a composite plan.
     migration: str | None = None
     #: The run to recover; None for a rollback.
     subject_run: Annotated[int, Field(ge=1, lt=2**63)] | None = None

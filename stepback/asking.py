@@ -15,6 +15,8 @@ from ledger.model import Kind
 from producers.envelope import Request, sign
 from producers.submit import Submitted, refuse, submit
 from stepback.installation import Installation, secret
+from worker.commands.needs import needed_first
+from worker.fence import Holder
 from worker.plan import source
 
 #: How long a command of the command line may wait for its begin: nobody is surprised by it tomorrow.
@@ -30,8 +32,8 @@ def ask_rollback(here: Installation, *, target: str, migration: str, reason: str
     return _ask(here, Kind.ROLLBACK, target=target, migration=migration, subject_run=None, reason=reason)
 
 
-def ask_recover(here: Installation, *, run: int, reason: str) -> Submitted:
-    """Ask for a completed rollback to be undone.
+def ask_recover(here: Installation, *, run: int, reason: str, member: str | None = None) -> Submitted:
+    """Ask for a completed rollback to be undone, or one member of a composite plan.
 
     Raises:
         UnknownRun: There is no such run; it is in the audit log.
@@ -43,7 +45,20 @@ def ask_recover(here: Installation, *, run: int, reason: str) -> Submitted:
     except UnknownRun as error:
         refuse(here.engine, actor=here.key.issuer, error=error)
         raise
-    return _ask(here, Kind.RECOVER, target=target, migration=None, subject_run=run, reason=reason)
+    return _ask(here, Kind.RECOVER, target=target, migration=member, subject_run=run, reason=reason)
+
+
+def runs_needed(here: Installation, run: int) -> tuple[int, ...]:
+    """Return the runs that have to be recovered before another, in order.
+
+    Raises:
+        UnknownRun: There is no such run.
+        StepbackError: The target does not answer.
+    """
+    with transaction(here.engine) as conn:
+        target = find(conn, run).target
+    with here.session(target) as session:
+        return needed_first(session, Holder(installation_id(here.engine), run, 0))
 
 
 def _ask(

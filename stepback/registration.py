@@ -12,9 +12,9 @@ from ledger.errors import NotPossible, PlanRefused, Refused, StepbackError
 from ledger.model import Event, Json
 from producers.submit import refuse
 from stepback.installation import Installation
-from worker import registry
+from worker import gates, registry
 from worker.plan import source
-from worker.plan.parse import parse, statements
+from worker.plan.parse import parse
 from worker.plan.source import Plan
 from worker.target import Session
 
@@ -78,10 +78,10 @@ def _event(actor: str, target: str, registered: Registered) -> Event:
 def _folders(path: Path) -> Iterator[Path]:
     # Resolved, so that the folder `.` has a name.
     path = path.resolve()
-    if (path / "rollback.sql").is_file():
+    if source.is_plan(path):
         yield path
         return
-    inside = sorted(entry.parent for entry in path.glob("*/rollback.sql"))
+    inside = sorted(entry for entry in path.glob("*/") if source.is_plan(entry))
     if not inside:
         raise PlanRefused("no plan is there: a plan is a folder with a rollback.sql, named like its migration")
     yield from inside
@@ -90,9 +90,10 @@ def _folders(path: Path) -> Iterator[Path]:
 def _read(folder: Path) -> Plan:
     plan = source.read_folder(folder)
     try:
-        parse(plan.rollback_sql)
+        if not plan.members:
+            parse(plan.rollback_sql)
         if plan.verify_sql is not None:
-            statements(plan.verify_sql, "verify.sql")
+            gates.read(plan.verify_sql)
     except PlanRefused as error:
         raise PlanRefused(f"plan {plan.migration}: {error.message}") from error
     return plan

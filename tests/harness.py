@@ -158,22 +158,26 @@ class Engine:
 
     def plan(
         self,
-        rollback: str,
+        rollback: str | None,
         *,
         verify: str | None = None,
+        finish: str | None = None,
         accepts: Sequence[str] = (),
+        members: Sequence[str] = (),
         migration: str = "m",
         online_rows: int | None = None,
     ) -> None:
-        """Write a folder plan."""
+        """Write a folder plan; without a script it is a composite one."""
         folder = self.plans / migration
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "rollback.sql").write_text(rollback, encoding="utf-8")
-        if verify is not None:
-            (folder / "verify.sql").write_text(verify, encoding="utf-8")
-        options = [f"accepts = {json.dumps(list(accepts))}"] if accepts else []
-        options += [] if online_rows is None else [f"online_rows = {online_rows}"]
-        (folder / "plan.toml").write_text("\n".join(options), encoding="utf-8")
+        for name, text in (("rollback.sql", rollback), ("verify.sql", verify), ("finish.sql", finish)):
+            if text is not None:
+                (folder / name).write_text(text, encoding="utf-8")
+        options = {"accepts": accepts, "members": members}
+        told = "".join(f"{key} = {json.dumps(list(value))}\n" for key, value in options.items() if value)
+        told += "" if online_rows is None else f"online_rows = {online_rows}\n"
+        if told or (folder / "plan.toml").exists():
+            (folder / "plan.toml").write_text(told, encoding="utf-8")
 
     def row(self, rollback: str, *, migration: str = "m", role: str = "goodbuy_app", recorded_by: str = "") -> None:
         """Write a bare registry row as a role, as the rollback plan document does."""
@@ -201,7 +205,8 @@ class Engine:
     def recover(self, run: Run | int, **changes: Any) -> Run:  # noqa: ANN401 - any field of a command
         """Submit the recovery of a run and carry it out."""
         subject, migration = (run, "m") if isinstance(run, int) else (run.run, run.migration)
-        return self.carry_out(self.command(kind=Kind.RECOVER, migration=migration, subject_run=subject, **changes))
+        fields = {"migration": migration, **changes}
+        return self.carry_out(self.command(kind=Kind.RECOVER, subject_run=subject, **fields))
 
     def command(self, **changes: Any) -> Command:  # noqa: ANN401 - any field of a command
         """Make a command; nothing is written."""

@@ -6,19 +6,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
-from ledger.errors import Failed, ImpactChanged, LockNotAvailable, OutcomeUnknown, Refused, StepbackError
+from ledger.errors import ImpactChanged, LockNotAvailable, OutcomeUnknown, Refused, StepbackError
 from worker import compatibility, fence, gates, moment, registry, stamp
 from worker.commands import Procedure
 from worker.created import Created
 from worker.fence import Done, Holder
+from worker.journal import Journal
 from worker.moment import Moment
 from worker.objects.keeping import merge
 from worker.online import copying
 from worker.proof import Witness, prove
 from worker.target import Session
-from worker.work import Change, Lock, Work
+from worker.work import Change, Lock, Section, Work
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,9 @@ class Apply:
             witness.note_counters(session)
             seen = stamp.take(session, expected.items, expected.locks)
             work = self._look_again(expected)
-            steps = [self._timed(change.step, partial(self._run, change)) for change in work.groundwork]
+            journal = Journal()
+            for change in work.groundwork:
+                journal.timed(change.step, partial(self._run, change), change.section)
             self.procedure.record(session, work)
             self.at("recorded")
             # Creating a schema makes the server forget its plans, so everything is rehearsed after that.
@@ -76,7 +78,7 @@ class Apply:
             looked = moment.of(session)
             self._still(expected, seen)
             copying.prove(session, work.online)
-            self._do(work, witness, looked, steps, first_lock)
+            self._do(work, witness, looked, journal, first_lock)
             session.commit()
         except OutcomeUnknown:
             raise
@@ -117,29 +119,30 @@ class Apply:
             raise ImpactChanged("what the plan reaches is not what preflight found; look at it and ask again")
         return work
 
-    def _do(self, work: Work, witness: Witness, looked: Moment, steps: list[dict[str, Any]], first_lock: float) -> None:
+    def _do(self, work: Work, witness: Witness, looked: Moment, journal: Journal, first_lock: float) -> None:
         session = self.session
-        self._change(work.changes, steps)
-        work = self._later(work, steps)
-        steps.append(self._timed("hold gates", lambda: gates.verify(session, work.gates)))
+        self._change(work.changes, journal)
+        work = self._later(work, journal)
+        say = partial(registry.set_status, session, work.registry_ids.values(), work.outcome_status, _notes(work))
+        journal.timed("update the registry", partial(say, self.holder.run), Section.MIGRATION_TRACKING_UPDATE)
+        check = partial(journal.timed, section=Section.VERIFICATION)
+        check("hold gates", partial(gates.verify, session, work.gates))
         if work.queries:
-            check = partial(compatibility.check, session, work.queries, work.items)
-            steps.append(self._timed("check compatibility", check))
-        steps.append(self._timed("check closing", lambda: gates.closing(session, self.holder.run)))
+            check("check compatibility", partial(compatibility.check, session, work.queries, work.items))
+        check("check closing", partial(gates.closing, session, self.holder.run))
         self.at("gates_held")
-        steps.append(self._timed("prove", lambda: prove(session, witness, work.permits, work.writes, looked)))
+        check("prove", partial(prove, session, witness, work.permits, work.writes, looked))
         self.at("proved")
-        registry.set_status(session, work.registry_id, work.outcome_status, _notes(work), self.holder.run)
         blocked_seconds = round(time.monotonic() - first_lock, 6)
-        fence.mark(session, self.holder, Done(self.kind, self.migration, work, tuple(steps), blocked_seconds))
+        fence.mark(session, self.holder, Done(self.kind, self.migration, work, tuple(journal.steps), blocked_seconds))
         self.at("marked")
 
-    def _later(self, work: Work, steps: list[dict[str, Any]]) -> Work:
+    def _later(self, work: Work, journal: Journal) -> Work:
         """Compile and run the stages after the first, each on the catalog as it is by then; return what it comes to."""
         created = Created(self.session, self.witness)
         for number in range(1, len(work.later) + 1):
             stage = self.procedure.stage(self.session, number)
-            self._change(stage.changes, steps)
+            self._change(stage.changes, journal)
             finish = self.procedure.record_stage(self.session, number, created.since())
             work = replace(
                 work,
@@ -149,9 +152,9 @@ class Apply:
             )
         return work
 
-    def _change(self, changes: tuple[Change, ...], steps: list[dict[str, Any]]) -> None:
+    def _change(self, changes: tuple[Change, ...], journal: Journal) -> None:
         for change in changes:
-            steps.append(self._timed(change.step, partial(self._run, change)))
+            journal.timed(change.step, partial(self._run, change), change.section)
             self.at("changed")
 
     def _run(self, change: Change) -> None:
@@ -161,15 +164,6 @@ class Apply:
             else:
                 with self.session.resolving(change.path):
                     self.session.perform(statement, change.owner)
-
-    def _timed(self, step: str, act: Callable[[], Any]) -> dict[str, Any]:
-        began = time.monotonic()
-        try:
-            act()
-        except (Failed, Refused) as error:
-            error.add_note(f"in step {step!r}")
-            raise
-        return {"step": step, "outcome": "completed", "seconds": round(time.monotonic() - began, 6)}
 
     def _take_back(self, first: BaseException) -> None:
         try:

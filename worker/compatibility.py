@@ -50,8 +50,8 @@ def working(session: Session, queries: Sequence[Query]) -> tuple[Query, ...]:
     return tuple(query for query in queries if _reason(session, query) is None)
 
 
-def check(session: Session, queries: Sequence[Query], items: Iterable[Item]) -> None:
-    """See that queries can still be prepared, those aside that name what the plan removes.
+def check(session: Session, queries: Sequence[Query], items: Iterable[Item]) -> str:
+    """See that queries can still be prepared, those aside that name what the plan removes; say how many there are.
 
     Args:
         session: Inside apply, after the changes.
@@ -69,6 +69,7 @@ def check(session: Session, queries: Sequence[Query], items: Iterable[Item]) -> 
     ]
     if broken:
         raise IncompatibleQueries("the application's queries would not work any more: " + "; ".join(broken))
+    return f"{len(queries)} of the application's queries looked at"
 
 
 def _reason(session: Session, query: Query) -> str | None:

@@ -17,8 +17,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 import structlog
@@ -54,7 +55,7 @@ from worker.lease import Lease
 from worker.online import leftovers
 from worker.online.copying import Copying
 from worker.target import Session, connect
-from worker.work import Work
+from worker.work import FinishStep, Work
 
 #: Every place between two effects on the way through, in order: a worker may be killed at any of them.
 #: tests/faults kills one at each, and holds that no two effects follow each other without a point in between.
@@ -112,6 +113,8 @@ CRASH_POINTS_ASIDE: Final = (
 _MAX_PAUSE_SECONDS: Final = 2.0
 #: How often apply may find that what is copied online must be completed again.
 _COPY_TRIES: Final = 5
+
+_T = TypeVar("_T")
 
 log = structlog.get_logger(__name__)
 
@@ -196,8 +199,8 @@ class _Attempt:
         """Do what can be done, and settle what can be settled."""
         self._at("claimed")
         try:
-            self._go_through()
-            return self._settle(State.COMPLETED, None)
+            error = self._go_through()
+            return self._settle(State.COMPLETED, None) if error is None else self._end_badly(error)
         except (LeaseLost, Fenced):
             raise
         except NeedsOperator as error:
@@ -213,7 +216,8 @@ class _Attempt:
 
     # -- the way through --------------------------------------------------------
 
-    def _go_through(self) -> None:
+    def _go_through(self) -> StepbackError | None:
+        """Go all the way; return what went wrong after COMMIT with what was asked for, if that came after it."""
         target = self._settings.target(self._claim.command.target)
         session, witness = self._open(target)
         marker = self._look_back(session, target)
@@ -227,7 +231,7 @@ class _Attempt:
         self._committed = True
         self._blocked_seconds = self._blocked_seconds or marker.blocked_seconds
         self._journal_apply(marker)
-        self._finish(session, marker, target)
+        return self._finish(session, marker, target)
 
     def _procedure(self, target: TargetSettings) -> Procedure:
         match self._claim.command.kind:
@@ -295,8 +299,8 @@ class _Attempt:
             with session.transaction():
                 fence.stand_behind(session, self._holder)
                 notes = f"{self._claim.command.kind.value} by run {self._claim.run}"
-                row = procedure.registry_row(session)
-                registry.set_status(session, row, "in_progress", notes, self._claim.run)
+                rows = procedure.registry_rows(session)
+                registry.set_status(session, rows, "in_progress", notes, self._claim.run)
 
         self._check_still_wanted()
         self._patiently(target, say)
@@ -370,7 +374,7 @@ class _Attempt:
             if commands.is_expired(conn, self._claim.command):
                 raise Expired("the time until which the command could be begun has passed; ask again")
 
-    def _patiently(self, target: TargetSettings, act: Callable[[], None]) -> None:
+    def _patiently(self, target: TargetSettings, act: Callable[[], _T]) -> _T:
         """Try again with jitter while a lock is not granted and the budget lasts."""
         deadline = time.monotonic() + target.lock_budget_seconds
         tries = 0
@@ -398,26 +402,38 @@ class _Attempt:
             known = runs.find(conn, self._claim.run).steps
         done = sum(1 for step in known if step.phase is Phase.APPLY)
         for step in marker.steps[done:]:
-            record = StepRecord(Phase.APPLY, step["step"], step["outcome"], step["seconds"])
-            self._record(record, {"xid": marker.xid})
+            # The steps know how long before the marker they ended; only that was written by the target's clock.
+            ended_at = marker.applied_at - timedelta(seconds=marker.steps[-1]["after"] - step["after"])
+            told = {key: step[key] for key in ("step", "outcome", "seconds", "section", "detail")}
+            self._record(StepRecord(Phase.APPLY, **told, ended_at=ended_at), {"xid": marker.xid})
             self._at("step_journaled")
         self._at("apply_journaled")
 
-    def _finish(self, session: Session, marker: Marker, target: TargetSettings) -> None:
+    def _finish(self, session: Session, marker: Marker, target: TargetSettings) -> StepbackError | None:
         runs.enter(self._engine, self._claim, Phase.FINISH)
         self._at("finish_entered")
         for step in marker.finish:
-            began = time.monotonic()
-            outcome, detail = "completed", dict[str, Json]()
-            try:
-                self._patiently(target, partial(finish.do, session, self._holder, step))
-            except TargetUnreachable:
-                raise
-            except StepbackError as error:
-                outcome, detail = "failed", {"code": error.code, "message": error.message}
-            self._at("finish_step_done")
-            self._record(StepRecord(Phase.FINISH, step.step, outcome, time.monotonic() - began), detail)
-            self._at("finish_step_journaled")
+            error = self._finish_step(session, step, target)
+            if error is not None and step.required:
+                return error
+        return None
+
+    def _finish_step(self, session: Session, step: FinishStep, target: TargetSettings) -> StepbackError | None:
+        began = time.monotonic()
+        told, failure = None, None
+        try:
+            told = self._patiently(target, partial(finish.do, session, self._holder, step))
+        except TargetUnreachable:
+            raise
+        except StepbackError as error:
+            failure = error
+        self._at("finish_step_done")
+        outcome = "completed" if failure is None else "failed"
+        detail: dict[str, Json] = {} if failure is None else {"code": failure.code, "message": failure.message}
+        record = StepRecord(Phase.FINISH, step.step, outcome, time.monotonic() - began, step.section, told)
+        self._record(record, detail)
+        self._at("finish_step_journaled")
+        return failure
 
     # -- how it ends ------------------------------------------------------------
 

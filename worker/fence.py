@@ -6,7 +6,9 @@ The ledger cannot stop a worker that was frozen inside apply and wakes up later;
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -29,10 +31,14 @@ class Marker:
     """What an apply wrote with its COMMIT."""
 
     attempt: int
-    registry_id: int | None
+    migration: str
+    #: Rows of the registry that the run is about, by migration.
+    registry_ids: Mapping[str, int]
     xid: str
     #: From the first lock to the writing of the marker; COMMIT itself is still to come.
     blocked_seconds: float
+    #: When it was written, by the target's clock.
+    applied_at: datetime
     steps: tuple[dict[str, Any], ...]
     finish: tuple[FinishStep, ...]
 
@@ -74,15 +80,22 @@ def stand_behind(session: Session, holder: Holder) -> None:
 def look_up(session: Session, holder: Holder) -> Marker | None:
     """Return the marker of a run; look only after the fence was raised, or a COMMIT may still be under way."""
     found = session.row(
-        "SELECT attempt, registry_id, xid::text, blocked_seconds, steps, finish FROM emergency_backup.marker"
-        " WHERE installation = %s AND run = %s",
+        "SELECT attempt, migration, registry_ids, xid::text, blocked_seconds, applied_at, steps, finish"
+        " FROM emergency_backup.marker WHERE installation = %s AND run = %s",
         (holder.installation, holder.run),
     )
     if found is None:
         return None
     finish = tuple(FinishStep(**step) for step in found["finish"])
     return Marker(
-        found["attempt"], found["registry_id"], found["xid"], found["blocked_seconds"], tuple(found["steps"]), finish
+        found["attempt"],
+        found["migration"],
+        found["registry_ids"],
+        found["xid"],
+        found["blocked_seconds"],
+        found["applied_at"],
+        tuple(found["steps"]),
+        finish,
     )
 
 
@@ -126,15 +139,15 @@ def mark(session: Session, holder: Holder, done: Done) -> None:
     """Write the marker; it commits with everything else or not at all."""
     session.execute(
         "INSERT INTO emergency_backup.marker"
-        " (installation, run, attempt, kind, migration, registry_id, blocked_seconds, steps, finish)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb)",
+        " (installation, run, attempt, kind, migration, registry_ids, blocked_seconds, steps, finish)"
+        " VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s, %s::jsonb, %s::jsonb)",
         (
             holder.installation,
             holder.run,
             holder.attempt,
             done.kind,
             done.migration,
-            done.work.registry_id,
+            json.dumps(dict(done.work.registry_ids)),
             done.blocked_seconds,
             json.dumps(done.steps),
             json.dumps([asdict(step) for step in done.work.finish]),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
-from worker import registry
+from worker import aside, registry
 from worker.fence import Holder
 from worker.target import Session
 from worker.work import FinishStep
 
 
-def do(session: Session, holder: Holder, step: FinishStep) -> None:
-    """Do one step.
+def do(session: Session, holder: Holder, step: FinishStep) -> str | None:
+    """Do one step and return what there is to say of it.
 
     Raises:
         StepbackError: It did not work out; the caller reports it and goes on.
@@ -24,6 +25,28 @@ def do(session: Session, holder: Holder, step: FinishStep) -> None:
                 session.execute(f"ANALYZE {step.argument}")
         case "count":
             quarantine, relation = json.loads(step.argument)
-            registry.count(session, holder, quarantine, relation)
+            return registry.count(session, holder, quarantine, relation)
+        case "remnants":
+            return _remnants(session, json.loads(step.argument))
+        case "aside":
+            return aside.do(session, holder, step.argument)
+        case "registry":
+            return registry.complete(session, holder, json.loads(step.argument))
         case _:
             raise AssertionError(f"unknown finish step {step.what!r}")
+    return None
+
+
+_REMNANTS = """
+SELECT (SELECT count(*) FROM unnest(%(tables)s::text[]) AS name WHERE to_regclass(name) IS NOT NULL) AS tables,
+       (SELECT count(*) FROM unnest(%(types)s::text[]) AS name WHERE to_regtype(name) IS NOT NULL) AS types,
+       (SELECT count(*) FROM unnest(%(tables_of_columns)s::oid[], %(columns)s::integer[]) AS c (relation, number)
+          JOIN pg_attribute AS a ON a.attrelid = c.relation AND a.attnum = c.number AND NOT a.attisdropped) AS columns
+"""
+
+
+def _remnants(session: Session, named: dict[str, list[Any]]) -> str:
+    """Count what is still there of what the run removed, by its exact names."""
+    left = session.row(_REMNANTS, named)
+    assert left is not None  # noqa: S101 - a SELECT without FROM always has a row
+    return ", ".join(f"{left[what]} of {len(named[what])} {what}" for what in ("tables", "types", "columns"))

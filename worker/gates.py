@@ -13,24 +13,28 @@ from worker.target import Session
 from worker.work import Gate
 
 
-def read(script: str) -> tuple[Gate, ...]:
-    """Split verify.sql into its gates.
+def read(script: str, name: str = "verify.sql") -> tuple[Gate, ...]:
+    """Split a file of gates into its gates.
+
+    Args:
+        script: Its text.
+        name: What to call it in messages.
 
     Raises:
         PlanRefused: It is not SQL, or holds anything but SELECT: a COMMIT among the gates would end the
             transaction before the proof.
     """
     gates = []
-    for raw in statements(script, "verify.sql"):
+    for raw in statements(script, name):
         line = line_of(raw, script)
         if not isinstance(raw.stmt, ast.SelectStmt):
-            raise PlanRefused("verify.sql: a gate is a SELECT that returns true", line=line)
-        gates.append(Gate(line, slice_of(raw, script)))
+            raise PlanRefused(f"{name}: a gate is a SELECT that returns true", line=line)
+        gates.append(Gate(f"{name} line {line}", slice_of(raw, script)))
     return tuple(gates)
 
 
-def verify(session: Session, gates: Sequence[Gate]) -> None:
-    """Run the plan's gates.
+def verify(session: Session, gates: Sequence[Gate]) -> str:
+    """Run the plan's gates and say how many hold.
 
     Each must return exactly one row with one boolean column that is TRUE. Each is run read-only in a
     savepoint that is rolled back.
@@ -43,17 +47,17 @@ def verify(session: Session, gates: Sequence[Gate]) -> None:
         GateFailed: Names the gate by its line.
     """
     for gate in gates:
-        where = f"verify.sql line {gate.line}"
         try:
             found = session.look(gate.text)
         except (StatementFailed, NotPossible) as error:
-            raise GateFailed(f"{where}: {error.message}") from error
+            raise GateFailed(f"{gate.where}: {error.message}") from error
         if len(found) != 1 or len(found[0]) != 1:
-            raise GateFailed(f"{where}: expected one row with one column, got {len(found)} row(s)")
+            raise GateFailed(f"{gate.where}: expected one row with one column, got {len(found)} row(s)")
         (value,) = found[0]
         if value is not True:
             told = "NULL" if value is None else "false" if value is False else "no boolean"
-            raise GateFailed(f"{where}: expected true, got {told}")
+            raise GateFailed(f"{gate.where}: expected true, got {told}")
+    return f"{len(gates)} gate(s) hold"
 
 
 _ESCAPING = """

@@ -187,8 +187,8 @@ SELECT relname::text AS name FROM pg_class
 """
 
 
-def prove(apply: Session, witness: Witness, permits: Permits, writes: frozenset[int], looked: Moment) -> int:
-    """Prove that nothing is lost which is not preserved; return how many catalog rows were explained.
+def prove(apply: Session, witness: Witness, permits: Permits, writes: frozenset[int], looked: Moment) -> str:
+    """Prove that nothing is lost which is not preserved; say how many catalog rows were explained.
 
     Args:
         apply: The session of the transaction, after its last change.
@@ -216,7 +216,7 @@ def prove(apply: Session, witness: Witness, permits: Permits, writes: frozenset[
     newer = sorted({witness.describe(loss) for loss in losses if not looked.before(loss.xmin, now)})
     if newer:
         raise LockNotAvailable("changed by somebody while it was being removed: " + "; ".join(newer))
-    return len(losses)
+    return f"{len(losses)} catalog row(s) gone or changed, each explained"
 
 
 def _explained(loss: Loss, permits: Permits) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ledger.model import Kind, Preserved
 from ledger.runs import Claim
 from worker import fingerprint
-from worker.fence import Holder
+from worker.fence import Holder, stand_behind
 from worker.fingerprint import TableSum
 from worker.objects.keeping import Address, Keeping, quoted
 from worker.target import Row, Session
@@ -21,6 +21,8 @@ class Kept:
     """A row of preserved_objects, as recovery reads it."""
 
     id: int
+    #: Whose plan reached it: that of the run, or a member's.
+    migration: str
     ordinal: int
     kind: str
     name: str
@@ -32,15 +34,16 @@ class Kept:
     definition: dict[str, Any]
 
 
-def set_status(session: Session, registry_id: int | None, status: str, notes: str, run: int) -> None:
-    """Change the status of a registry row; nothing to do where a plan has no row."""
-    session.execute(
+def set_status(session: Session, ids: Collection[int], status: str, notes: str, run: int) -> str:
+    """Change the status of registry rows, and say so; nothing to do where a plan has no row."""
+    changed = session.execute(
         "UPDATE public.migration_rollbacks"
         " SET rollback_status = %(status)s::text, rollback_notes = %(notes)s, run = %(run)s, rollback_applied_at ="
         " CASE WHEN %(status)s::text = 'recovered' THEN rollback_applied_at ELSE LOCALTIMESTAMP END"
-        " WHERE id = %(id)s",
-        {"id": registry_id, "status": status, "notes": notes, "run": run},
+        " WHERE id = ANY (%(ids)s::integer[])",
+        {"ids": list(ids), "status": status, "notes": notes, "run": run},
     )
+    return f"{changed} row(s) {status}"
 
 
 def leave_in_progress(session: Session, claim: Claim, notes: str) -> bool:
@@ -73,13 +76,20 @@ def ensure_row(session: Session, migration: str, rollback_sql: str, plan_sha256:
 
 
 def preserve(
-    session: Session, holder: Holder, keepings: Sequence[Keeping], names: Mapping[int, str], after: int = 0
+    session: Session,
+    holder: Holder,
+    migration: str,
+    keepings: Sequence[Keeping],
+    *,
+    names: Mapping[int, str],
+    after: int = 0,
 ) -> None:
     """Write down what is kept and how it comes back, in the order of removal.
 
     Args:
         session: Inside the transaction that removes it.
         holder: The attempt.
+        migration: Whose plan reaches it: that of the run, or a member's.
         keepings: What is kept.
         names: Qualified, quoted names of the tables that are locked for it, by OID.
         after: How many objects the run has kept before these.
@@ -108,19 +118,41 @@ def preserve(
     ]
     # One statement, since it runs under the locks.
     session.execute(
-        "INSERT INTO emergency_backup.preserved_objects (installation, run, ordinal, kind, name, how, quarantine,"
-        " relation, catalog, objid, objsubid, definition, bytes)"
-        " SELECT %s, %s, ordinal, kind, name, how, quarantine, relation, catalog, objid, objsubid, definition, bytes"
+        "INSERT INTO emergency_backup.preserved_objects (installation, run, migration, ordinal, kind, name, how,"
+        " quarantine, relation, catalog, objid, objsubid, definition, bytes)"
+        " SELECT %s, %s, %s, ordinal, kind, name, how, quarantine, relation, catalog, objid, objsubid, definition,"
+        " bytes"
         " FROM jsonb_to_recordset(%s::jsonb) AS kept (ordinal integer, kind text, name text, how text,"
         " quarantine name, relation name, catalog name, objid oid, objsubid integer, definition jsonb, bytes bigint)",
-        (holder.installation, holder.run, json.dumps(rows)),
+        (holder.installation, holder.run, migration, json.dumps(rows)),
     )
+
+
+def preserve_later(session: Session, holder: Holder, migration: str, keeping: Keeping) -> None:
+    """Write down what was made after COMMIT, unless an earlier attempt did; in a transaction of its own."""
+    stand_behind(session, holder)
+    known = session.row(
+        "SELECT coalesce(max(ordinal), 0) AS ordinal,"
+        " coalesce(bool_or(how = 'created' AND catalog = %s AND objid = %s), false) AS there"
+        " FROM emergency_backup.preserved_objects WHERE installation = %s AND run = %s",
+        (keeping.item.address.catalog, keeping.item.address.objid, holder.installation, holder.run),
+    )
+    if known is not None and not known["there"]:
+        preserve(session, holder, migration, [keeping], names={}, after=known["ordinal"])
+
+
+def complete(session: Session, holder: Holder, ids: Collection[int]) -> str:
+    """Say in the registry that all is done, where the work itself came after COMMIT; in a transaction of its own."""
+    with session.transaction():
+        stand_behind(session, holder)
+        return set_status(session, ids, "completed", "done, statement by statement", holder.run)
 
 
 def kept_by(session: Session, holder: Holder, run: int) -> list[Kept]:
     """Return what a run keeps and nobody has brought back, in the order of removal."""
     found = session.rows(
-        "SELECT id, ordinal, kind, name, how, quarantine, relation, catalog, objid::bigint, objsubid, definition"
+        "SELECT id, migration, ordinal, kind, name, how, quarantine, relation, catalog, objid::bigint, objsubid,"
+        " definition"
         " FROM emergency_backup.preserved_objects WHERE installation = %s AND run = %s AND recovered_by IS NULL"
         " ORDER BY ordinal",
         (holder.installation, run),
@@ -132,6 +164,7 @@ def _kept(row: Row) -> Kept:
     address = Address(row["catalog"], row["objid"], row["objsubid"])
     return Kept(
         row["id"],
+        row["migration"],
         row["ordinal"],
         row["kind"],
         row["name"],
@@ -143,8 +176,8 @@ def _kept(row: Row) -> Kept:
     )
 
 
-def count(session: Session, holder: Holder, quarantine: str, relation: str) -> None:
-    """Take rows, bytes and checksum of a table in quarantine, where nobody writes any more."""
+def count(session: Session, holder: Holder, quarantine: str, relation: str) -> str:
+    """Take rows, bytes and checksum of a table in quarantine, where nobody writes any more; say how many rows."""
     table = quoted(quarantine, relation)
     with session.transaction():
         total = _total(session, table)
@@ -154,6 +187,7 @@ def count(session: Session, holder: Holder, quarantine: str, relation: str) -> N
             " WHERE installation = %s AND run = %s AND quarantine = %s AND relation = %s",
             (total.rows, total.checksum, table, holder.installation, holder.run, quarantine, relation),
         )
+    return f"{total.rows:,} row(s)"
 
 
 def _total(session: Session, table: str) -> TableSum:

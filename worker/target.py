@@ -151,7 +151,7 @@ class Session:
         Args:
             query: One statement, as the parser cut it out.
         """
-        path = ", ".join(sql.Identifier(schema).as_string() for schema in self.schemas) or "''"
+        path = _path(self.schemas)
         whole = (
             f"SAVEPOINT stepback_look; SET LOCAL transaction_read_only = on; SET LOCAL search_path = {path};"
             f" {query}\n; ROLLBACK TO SAVEPOINT stepback_look; RELEASE SAVEPOINT stepback_look"
@@ -168,7 +168,7 @@ class Session:
         Raises:
             StatementFailed: It cannot.
         """
-        path = ", ".join(sql.Identifier(schema).as_string() for schema in self.schemas) or "''"
+        path = _path(self.schemas)
         with self.taken_back(f"SET LOCAL search_path = {path}"):
             self.execute(f"PREPARE stepback_compatible AS {query}")
         # No transaction takes a prepared statement back.
@@ -188,7 +188,7 @@ class Session:
             PlanRefused: It left a setting of the session other than it was.
             StepbackError: The server refused it.
         """
-        path = ", ".join(sql.Identifier(schema).as_string() for schema in self.schemas) or "''"
+        path = _path(self.schemas)
         before = self.value(_STATE)
         self.execute(f"SET LOCAL ROLE {sql.Identifier(owner).as_string()}; {_PERFORM}; SET LOCAL ROLE NONE")
         try:
@@ -333,6 +333,33 @@ class Session:
             (str(lock_timeout_ms), str(statement_timeout_ms)),
         )
 
+    @contextmanager
+    def beside(self, owner: str) -> Iterator[None]:
+        """Run the block as a role, outside any transaction, waiting for locks as long as any statement may run.
+
+        For what runs CONCURRENTLY: while it waits for others, nobody else waits for it.
+
+        Args:
+            owner: The role. Such statements run no code that could leave it. Names are resolved with `schemas`.
+        """
+        before = self.row(
+            "SELECT current_setting('lock_timeout') AS lock_timeout, current_setting('search_path') AS search_path,"
+            " set_config('lock_timeout', current_setting('statement_timeout'), false),"
+            " set_config('search_path', %s, false)",
+            (_path(self.schemas),),
+        )
+        self.execute(f"SET ROLE {sql.Identifier(owner).as_string()}")
+        try:
+            yield
+        finally:
+            if not self._connection.closed:
+                self.execute("RESET ROLE")
+                self.rows(
+                    "SELECT set_config('lock_timeout', %(lock_timeout)s, false),"
+                    " set_config('search_path', %(search_path)s, false)",
+                    before,
+                )
+
     def identity(self) -> Identity:
         """Ask the server which database this is."""
         found = self.row(
@@ -427,6 +454,10 @@ def array(values: Iterable[object]) -> str:
         values: Numbers, or text without quotes and backslashes.
     """
     return "{" + ",".join(f'"{value}"' for value in values) + "}"
+
+
+def _path(schemas: Sequence[str]) -> str:
+    return ", ".join(sql.Identifier(schema).as_string() for schema in schemas) or "''"
 
 
 def _text(statement: str, parameters: object) -> Any:  # noqa: ANN401 - str or bytes, as the driver wants a literal

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from worker.objects.keeping import Item, Permits
 from worker.objects.online_copy import OnlineCopy
+
+
+class Section(StrEnum):
+    """What a step of a rollback is for, in the words that operators know; the summary of a run shows one line of each.
+
+    In the order of the summary, which is nearly that of the doing: what depends on something goes before it.
+    """
+
+    BACKUP = "BACKUP"
+    CONSTRAINTS_REMOVAL = "CONSTRAINTS_REMOVAL"
+    DEFINITIONS_REMOVAL = "DEFINITIONS_REMOVAL"
+    TABLES_REMOVAL = "TABLES_REMOVAL"
+    COLUMN_REMOVAL = "COLUMN_REMOVAL"
+    ENUMS_REMOVAL = "ENUMS_REMOVAL"
+    STATEMENTS = "STATEMENTS"
+    MIGRATION_TRACKING_UPDATE = "MIGRATION_TRACKING_UPDATE"
+    VERIFICATION = "VERIFICATION"
+    OPTIMIZATION = "OPTIMIZATION"
 
 
 @dataclass(frozen=True)
@@ -35,14 +55,15 @@ class Change:
     owner: str | None = None
     #: Schemas that names in the plan's own are resolved with; None for the target's.
     path: tuple[str, ...] | None = None
+    section: Section | None = None
 
 
 @dataclass(frozen=True)
 class Gate:
     """One check of the plan: a SELECT that must return true."""
 
-    #: In verify.sql, counted from 1.
-    line: int
+    #: File and line, for messages.
+    where: str
     text: str
 
 
@@ -60,9 +81,13 @@ class FinishStep:
     """One thing to do after COMMIT; may be repeated, and never undoes what is committed."""
 
     step: str
-    #: "sql" or "count" (take rows and checksum of a preserved table).
+    #: "sql", "analyze", "aside" (worker/aside.py), "count" (rows and checksum of a preserved table), "remnants", or
+    #: "registry" (say that all is done).
     what: str
     argument: str
+    section: Section | None = None
+    #: Whether the run fails if this does: it is what was asked for, and could not be done inside the transaction.
+    required: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,8 +126,8 @@ class Work:
     #: Queries of the application that must go on working.
     queries: tuple[Query, ...] = ()
     finish: tuple[FinishStep, ...] = ()
-    #: The registry row, and what it will say.
-    registry_id: int | None = None
+    #: Rows of the registry, by migration, and what they will say.
+    registry_ids: Mapping[str, int] = field(default_factory=dict)
     outcome_status: str = "completed"
     notes: tuple[str, ...] = field(default=())
 

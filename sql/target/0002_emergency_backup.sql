@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS emergency_backup.marker (
     attempt      integer NOT NULL,
     kind         text NOT NULL CHECK (kind IN ('rollback', 'recover')),
     migration    text NOT NULL,
-    registry_id  integer,
+    registry_ids jsonb NOT NULL DEFAULT '{}',
     xid          xid8 NOT NULL DEFAULT pg_current_xact_id(),
     applied_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     blocked_seconds double precision NOT NULL,
@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS emergency_backup.marker (
     PRIMARY KEY (installation, run)
 );
 COMMENT ON TABLE emergency_backup.marker IS 'A row here says that the run''s apply committed, since both commit together';
-COMMENT ON COLUMN emergency_backup.marker.registry_id IS 'Row of migration_rollbacks that the run is about';
+COMMENT ON COLUMN emergency_backup.marker.registry_ids IS 'Rows of migration_rollbacks that the run is about, by migration';
 COMMENT ON COLUMN emergency_backup.marker.blocked_seconds IS 'From the first lock to the writing of this row';
 COMMENT ON COLUMN emergency_backup.marker.steps IS 'What apply did, step by step; becomes audit events afterwards';
 COMMENT ON COLUMN emergency_backup.marker.finish IS 'What is still to be done after COMMIT, in order; each may be repeated';
@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS emergency_backup.preserved_objects (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     installation uuid NOT NULL,
     run          bigint NOT NULL,
+    migration    text NOT NULL,
     ordinal      integer NOT NULL,
     kind         text NOT NULL,
     name         text NOT NULL,
@@ -63,6 +64,7 @@ ALTER TABLE emergency_backup.preserved_objects
     DROP CONSTRAINT IF EXISTS preserved_objects_how_check,
     ADD CONSTRAINT preserved_objects_how_check CHECK (how IN ('moved', 'copied', 'defined', 'changed', 'created'));
 COMMENT ON TABLE emergency_backup.preserved_objects IS 'Everything that a run removed: what it was, how it is kept, and what brings it back';
+COMMENT ON COLUMN emergency_backup.preserved_objects.migration IS 'Whose plan reached it: that of the run, or a member of it';
 COMMENT ON COLUMN emergency_backup.preserved_objects.ordinal IS 'Order of removal within the run';
 COMMENT ON COLUMN emergency_backup.preserved_objects.how IS 'moved into quarantine; copied into a table there; defined or changed, by the SQL in definition; created by the run';
 COMMENT ON COLUMN emergency_backup.preserved_objects.quarantine IS 'Schema that holds it; NULL if the definition is all of it';

@@ -9,9 +9,9 @@ import click
 
 from ledger.database import transaction
 from ledger.history import find
-from ledger.model import Run
+from ledger.model import Run, State
 from producers.submit import NotRung, Submitted
-from stepback.asking import ask_recover, ask_rollback
+from stepback.asking import ask_recover, ask_rollback, runs_needed
 from stepback.cli import exits
 from stepback.cli.options import installation, json_option, run_argument, target_option
 from stepback.cli.telling import tell_error, tell_failure
@@ -58,17 +58,49 @@ def rollback(*, migration: str, target: str, reason: str, wait: bool, timeout: f
 
 @click.command()
 @run_argument
+@click.option("--member", metavar="MIGRATION", help="Of a composite plan, only what this member's plan removed.")
+@click.option(
+    "--with-dependencies", is_flag=True, help="Recover first, one by one, the runs that keep what this one needs."
+)
 @_manners
-def recover(*, run: int, reason: str, wait: bool, timeout: float | None, as_json: bool) -> int:
+def recover(
+    *,
+    run: int,
+    member: str | None,
+    with_dependencies: bool,
+    reason: str,
+    wait: bool,
+    timeout: float | None,
+    as_json: bool,
+) -> int:
     """Undo the completed rollback RUN: schema and data come back as they were."""
     with installation() as here:
+        if with_dependencies:
+            code = _recover_first(here, run, reason=reason, timeout=timeout)
+            if code != exits.OK:
+                return code
         return _carry_through(
             here,
-            lambda: ask_recover(here, run=run, reason=reason),
+            lambda: ask_recover(here, run=run, member=member, reason=reason),
             wait=wait or timeout is not None,
             timeout=timeout,
             as_json=as_json,
         )
+
+
+def _recover_first(here: Installation, run: int, *, reason: str, timeout: float | None) -> int:
+    """Recover what a run needs, each to its end; stop at the first that does not complete."""
+    for needed in runs_needed(here, run):
+        err().print(f"run {run} needs what run {needed} keeps: that is recovered first", soft_wrap=True)
+        number = ask_recover(here, run=needed, reason=reason).run
+        with Progress() as progress:
+            (first,) = follow(here.engine, [number], progress.tell, timeout_seconds=timeout)
+        err().print(plain(_summary(first)), soft_wrap=True)
+        if first.state is not State.COMPLETED:
+            if first.error is not None:
+                tell_failure(first.error.code, first.error.message, as_json=False)
+            return exits.of_run(first)
+    return exits.OK
 
 
 def _carry_through(

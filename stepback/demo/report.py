@@ -22,6 +22,8 @@ class Facts:
     before: Sight | None = None
     rollbacks: tuple[Run, ...] = ()
     recovery: Run | None = None
+    composite: Run | None = None
+    composite_recovery: Run | None = None
     untouched: dict[str, bool] = field(default_factory=dict)
     audit: Verification | None = None
     checks: list[Check] = field(default_factory=list)
@@ -45,6 +47,8 @@ def document(facts: Facts) -> documents.Document:
         "sample": sample,
         "rollbacks": [documents.of_run(run) for run in facts.rollbacks],
         "recovery": facts.recovery and documents.of_run(facts.recovery),
+        "composite": facts.composite and documents.of_run(facts.composite),
+        "composite_recovery": facts.composite_recovery and documents.of_run(facts.composite_recovery),
         "untouched": facts.untouched,
         "audit": facts.audit and documents.of_verification(facts.audit),
         "left_running": facts.left_running,

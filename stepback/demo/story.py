@@ -20,7 +20,18 @@ from ledger.settings import Settings
 from stepback.asking import ask_recover, ask_rollback
 from stepback.demo import report
 from stepback.demo.report import Facts
-from stepback.demo.witness import OLD_TABLES, Check, Sight, checks_of_recovery, checks_of_rollbacks, look, untouched
+from stepback.demo.witness import (
+    COMPOSITE,
+    OLD_TABLES,
+    Check,
+    Sight,
+    checks_of_composite,
+    checks_of_recovery,
+    checks_of_rollbacks,
+    look,
+    registry_statuses,
+    untouched,
+)
 from stepback.endings import ending_on_signals
 from stepback.environment import as_environment
 from stepback.following import follow
@@ -28,6 +39,7 @@ from stepback.installation import Installation
 from stepback.installing import install_all
 from stepback.sample import TARGET, migrations
 from stepback.serving import make_data_folder, register_sample, servers_for
+from stepback.show import summary, tables
 from stepback.show.console import err, out, plain
 from stepback.show.documents import put_out
 from stepback.show.progress import Progress
@@ -36,7 +48,7 @@ from stepback.worker_process import WorkerProcess
 #: The rollback that is undone, and the names of what it removed.
 _RECOVERED = "add_health_metrics_table"
 _ITS_NAMES = ("health_metrics", "health_trajectory")
-#: How long five rollbacks, or the recovery, may take before the demo has failed.
+#: How long the rollbacks, or the recoveries, of one step may take before the demo has failed.
 _PATIENCE_SECONDS = 120.0
 #: How long processes that were stopped may take to disappear.
 _GONE_SECONDS = 5.0
@@ -91,6 +103,7 @@ def _tell(facts: Facts, folder: Path, started: set[psutil.Process], say: Say) ->
             say(f"   worker: process {worker.pid}, its log: {log.name}")
             _roll_back(facts, here, before, say)
             _recover(facts, here, before, say)
+            _all_at_once(facts, here, before, say)
             started.update(psutil.Process().children(recursive=True))
         _verify(facts, here, say)
 
@@ -123,11 +136,27 @@ def _recover(facts: Facts, here: Installation, before: Sight, say: Say) -> None:
     say(f"   {_ITS_NAMES[0]} is back: {rows or 0:,} rows, types, keys, indexes; compared with before, fact by fact")
 
 
+def _all_at_once(facts: Facts, here: Installation, before: Sight, say: Say) -> None:
+    """Bring the rest back, then let the composite plan take all five away in one transaction, and bring that back."""
+    others = [run for run in facts.rollbacks if run.migration != _RECOVERED]
+    say(f"5. The other four come back too. Then all five at once: $ stepback rollback {COMPOSITE} --target {TARGET}")
+    back = _follow(here, [ask_recover(here, run=run.run, reason="demo").run for run in others])
+    whole = _look(here)
+    (rolled,) = _follow(here, [ask_rollback(here, target=TARGET, migration=COMPOSITE, reason="demo").run])
+    gone = _look(here)
+    say(f"   $ stepback recover {rolled.run}")
+    (recovered,) = _follow(here, [ask_recover(here, run=rolled.run, reason="demo").run])
+    facts.composite, facts.composite_recovery = rolled, recovered
+    with here.session(TARGET) as session:
+        statuses = registry_statuses(session)
+    facts.checks += checks_of_composite((before, whole, gone, _look(here)), back, (rolled, recovered), statuses)
+
+
 def _verify(facts: Facts, here: Installation, say: Say) -> None:
     with transaction(here.engine) as conn:
         facts.audit = verify(conn)
     facts.checks.append(Check(f"the audit log is one unbroken chain of {facts.audit.events} events", facts.audit.ok))
-    say(f"5. $ stepback audit verify: {facts.audit.events} events, {'unbroken' if facts.audit.ok else 'BROKEN'}")
+    say(f"6. $ stepback audit verify: {facts.audit.events} events, {'unbroken' if facts.audit.ok else 'BROKEN'}")
 
 
 def _follow(here: Installation, numbers: list[int]) -> tuple[Run, ...]:
@@ -149,6 +178,10 @@ def _tell_end(facts: Facts, say: Say) -> None:
     say("")
     out().print(report.summary(facts.rollbacks, facts.recovery))
     say("")
+    if facts.composite is not None:
+        say(f"run {facts.composite.run}, {COMPOSITE}, as `stepback show` sums it up:")
+        out().print(tables.of_summary(summary.of_run(facts.composite)))
+        say("")
     report.tell_checks(facts.checks)
     say(f"\n{'All of it holds' if facts.ok else 'NOT all of it holds'}, after {facts.seconds:.0f} s.")
 

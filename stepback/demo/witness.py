@@ -10,6 +10,8 @@ from worker.target import Session
 
 #: Tables that were there before the migrations; the last one is a bystander whose name only looks like theirs.
 OLD_TABLES = ("users", "businesses", "evaluations", "business_views", "inquiries", "price_alerts")
+#: The plan that takes all five migrations back in one transaction.
+COMPOSITE = "complete_ai_schema"
 #: What add_business_ai_columns put into one of them.
 _ADDED = frozenset({"health_score_enabled", "last_health_calculation", "quickbooks_company_id", "auto_sync_enabled"})
 
@@ -92,6 +94,43 @@ def checks_of_recovery(before: Sight, rolled: Sight, after: Sight, run: Run, *, 
         Check("the recovery completed", run.state == "completed"),
         Check(f"the schema of {words[0]} is back exactly as it was", exact and whole),
         Check(f"the data of {words[0]} is back exactly as it was", data),
+    ]
+
+
+def registry_statuses(session: Session) -> dict[str, str]:
+    """Return where the newest registry row of each migration stands."""
+    rows = session.rows(
+        "SELECT DISTINCT ON (migration_name) migration_name, rollback_status FROM public.migration_rollbacks"
+        " ORDER BY migration_name, id DESC"
+    )
+    return {row["migration_name"]: row["rollback_status"] for row in rows}
+
+
+def checks_of_composite(
+    sights: tuple[Sight, Sight, Sight, Sight],
+    others: tuple[Run, ...],
+    runs: tuple[Run, Run],
+    statuses: dict[str, str],
+) -> list[Check]:
+    """Check that all went at once and all came back.
+
+    Args:
+        sights: Before everything; with all five recovered; after the composite plan; after its recovery.
+        others: The recoveries of what was rolled back one by one.
+        runs: The composite plan's run and its recovery.
+        statuses: Of the registry, at the end.
+    """
+    before, whole, gone, back = sights
+    rolled, recovered = runs
+    moved = {kept.name for kept in rolled.preserved if kept.kind == "table"}
+    members = {name for name in statuses if name.startswith("add_")} | {COMPOSITE}
+    ended = [run.state == "completed" for run in (*others, rolled, recovered)]
+    return [
+        Check("the other four came back: schema and data are what they were at the beginning", whole == before),
+        Check(f"{COMPOSITE} took five tables in one transaction, and its recovery completed", all(ended)),
+        Check("none of the five is left", len(moved) == 5 and all(gone.rows(name) is None for name in moved)),
+        Check("every member's registry row says recovered", {statuses[name] for name in members} == {"recovered"}),
+        Check("after the recovery schema and data are what they were at the beginning", back == before),
     ]
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from ledger.audit import Verification
 from ledger.errors import StepbackError
 from ledger.model import AuditEvent, Run
+from stepback.show import summary
 from worker.preview import Preview
 
 Document: TypeAlias = dict[str, Any]
@@ -46,10 +47,22 @@ def of_run(run: Run) -> Document:
         "impact_sha256": run.impact_sha256,
         "error": run.error and {"code": run.error.code, "message": run.error.message},
         "steps": [
-            {"phase": step.phase.value, "step": step.step, "outcome": step.outcome, "seconds": step.seconds}
+            {
+                "phase": step.phase.value,
+                "step": step.step,
+                "outcome": step.outcome,
+                "seconds": step.seconds,
+                "section": step.section,
+                "detail": step.detail,
+                "ended_at": _time(step.ended_at),
+            }
             for step in run.steps
         ],
         "preserved": [asdict(kept) for kept in run.preserved],
+        "summary": [
+            {"step": line.step, "status": line.status, "time": _time(line.time), "details": "; ".join(line.details)}
+            for line in summary.of_run(run)
+        ],
     }
 
 

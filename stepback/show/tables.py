@@ -10,7 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ledger.model import AuditEvent, Preserved, Run, State
+from stepback.show import summary
 from stepback.show.console import plain, table
+from stepback.show.summary import Line
 from worker.preview import Preview
 
 _STYLES = {
@@ -49,11 +51,22 @@ def of_runs(runs: Sequence[Run]) -> Table:
 def of_run(run: Run) -> RenderableType:
     """Return everything about a run."""
     parts: list[RenderableType] = [_facts(run)]
+    if lines := summary.of_run(run):
+        parts += [Text(""), of_summary(lines)]
     if run.steps:
         parts += [Text(""), _steps(run)]
     if run.preserved:
         parts += [Text(""), of_preserved(run.preserved)]
     return Group(*parts)
+
+
+def of_summary(lines: Iterable[Line]) -> Table:
+    """Return the summary of a run, a section a line."""
+    made = table("section", "status", "time", "details")
+    for line in lines:
+        status = plain(line.status, {"SUCCESS": "green", "ERROR": "red"}.get(line.status, ""))
+        made.add_row(line.step, status, moment(line.time), plain("\n".join(line.details)))
+    return made
 
 
 def of_preserved(preserved: Iterable[Preserved]) -> Table:

@@ -200,3 +200,49 @@ def test_target_not_installed(cli: CommandLine, target_admin_url: str) -> None:
 
     assert (done.code, done.error) == (3, "not_possible")
     assert "stepback init" in done.document["error"]["message"]
+
+
+@pytest.mark.usefixtures("worker")
+def test_composite_is_summed_up_and_one_member_comes_back(cli: CommandLine, target_url: str) -> None:
+    """The composite plan's run shows the eight sections and what is left; a member comes back alone, then the rest."""
+    before = _fingerprint(target_url)
+    rolled = cli.succeed("rollback", "complete_ai_schema", "--target", "goodbuy_hq", "--wait")
+
+    shown = cli.run("show", str(rolled["run"]))
+    alone = cli.succeed("recover", str(rolled["run"]), "--member", "add_health_alerts", "--wait")
+    rest = cli.succeed("recover", str(rolled["run"]), "--wait")
+
+    sections = [line["step"] for line in cli.succeed("show", str(rolled["run"]))["summary"]]
+    assert sections[0] == "ROLLBACK_START"
+    assert sections[-1] == "ROLLBACK_COMPLETE"
+    assert len(sections) == 10
+    assert all(section in shown.out for section in sections)
+    assert "count what is left: 0 of 5 tables, 0 of 5 types, 0 of 4 columns" in " ".join(shown.out.split())
+    assert (alone["migration"], rest["migration"]) == ("add_health_alerts", "complete_ai_schema")
+    assert _fingerprint(target_url) == before
+
+
+def test_runs_that_are_needed_are_recovered_first(
+    cli: CommandLine, target_url: str, target_owner_url: str, tmp_path: Path
+) -> None:
+    """A table whose type a later run took is refused alone; --with-dependencies recovers both, in the right order."""
+    plans = {
+        "one": "DROP TABLE health_metrics;",
+        "two": "DROP TYPE health_trajectory;",
+    }
+    with psycopg.connect(target_owner_url, autocommit=True) as conn:
+        insert = "INSERT INTO migration_rollbacks (migration_name, rollback_sql) VALUES (%s, %s)"
+        conn.cursor().executemany(insert, list(plans.items()))
+    before = _fingerprint(target_url)
+    bare = cli.but(STEPBACK_TARGETS__GOODBUY_HQ__PLANS=str(tmp_path))
+
+    with bare.running("worker", log=tmp_path / "worker.log"):
+        first = bare.succeed("rollback", "one", "--target", "goodbuy_hq", "--wait")
+        bare.succeed("rollback", "two", "--target", "goodbuy_hq", "--wait")
+        refused = bare.run("recover", str(first["run"]), "--wait", "--json")
+        done = bare.run("recover", str(first["run"]), "--with-dependencies", "--wait", "--json")
+
+    assert (refused.code, refused.document["error"]["code"]) == (3, "recover_first")
+    assert (done.code, done.document["state"], done.document["subject_run"]) == (0, "completed", first["run"])
+    assert "run 1 needs what run 2 keeps" in done.err
+    assert _fingerprint(target_url) == before

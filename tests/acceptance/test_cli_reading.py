@@ -21,7 +21,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 #: The promised keys, in the order in which they come.
 _RUN = (
     "run command_id kind target migration subject_run state phase attempt requested_by reason submitted_at started_at"
-    " finished_at blocked_seconds plan_sha256 impact_sha256 error steps preserved"
+    " finished_at blocked_seconds plan_sha256 impact_sha256 error steps preserved summary"
 )
 _PLAN = "migration target plan_sha256 impact_sha256 statements impact locks refusals notes"
 _EVENT = "seq event_id type occurred_at actor run attempt target phase step outcome detail prev_hash hash"
@@ -54,7 +54,9 @@ def test_runs_and_show(cli: CommandLine) -> None:
     assert first == shown
     assert _TIME.fullmatch(shown["submitted_at"])
     assert shown["blocked_seconds"] > 0
-    assert {tuple(step) for step in shown["steps"]} == {("phase", "step", "outcome", "seconds")}
+    assert {tuple(step) for step in shown["steps"]} == {
+        ("phase", "step", "outcome", "seconds", "section", "detail", "ended_at")
+    }
     assert {tuple(kept) for kept in shown["preserved"]} == {("kind", "name", "how", "rows", "bytes", "quarantine")}
     assert cli.succeed("runs", "--state", "completed", "--target", "goodbuy_hq", "--limit", "5") == [first]
     assert cli.succeed("runs", "--target", "other") == []

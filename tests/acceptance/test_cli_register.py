@@ -29,7 +29,7 @@ def test_folder_of_plans(cli: CommandLine, target_owner_url: str) -> None:
     first = cli.succeed("register", str(PLANS), *_TARGET)
     again = cli.succeed("register", str(PLANS), *_TARGET)
 
-    names = sorted(path.parent.name for path in PLANS.glob("*/rollback.sql"))
+    names = sorted(path.parent.name for path in PLANS.glob("*/plan.toml"))
     assert [(each["migration"], each["outcome"]) for each in first] == [(name, "registered") for name in names]
     assert {each["outcome"] for each in again} == {"unchanged"}
     assert _rows(target_owner_url) == [(name, "pending") for name in names]

@@ -30,7 +30,7 @@ def _left_in(folder: Path) -> list[psutil.Process]:
 
 @pytest.mark.timeout(180)
 def test_whole_story(bare: CommandLine, tmp_path: Path) -> None:
-    """Five rollbacks and a recovery on 52,800 rows, in 60 s, with nothing left behind but one document that says so."""
+    """Five rollbacks, then all at once, and back, on 52,800 rows, in 60 s; nothing is left behind but one document."""
     # Configured servers are not touched; nothing answers there.
     elsewhere = bare.but(STEPBACK_LEDGER_URL="postgresql://127.0.0.1:1/none", TMPDIR=str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
@@ -44,6 +44,8 @@ def test_whole_story(bare: CommandLine, tmp_path: Path) -> None:
     assert {run["migration"]: run["state"] for run in facts["rollbacks"]} == dict.fromkeys(_MIGRATIONS, "completed")
     assert all(run["preserved"] and run["blocked_seconds"] is not None for run in facts["rollbacks"])
     assert (facts["recovery"]["kind"], facts["recovery"]["state"]) == ("recover", "completed")
+    assert [line["status"] for line in facts["composite"]["summary"][1:]] == ["SUCCESS"] * 9
+    assert facts["composite_recovery"]["subject_run"] == facts["composite"]["run"]
     assert facts["sample"]["businesses"] >= 2_000
     assert facts["sample"]["health_metrics"] >= 50_000
     assert facts["untouched"]["price_alerts"] is True

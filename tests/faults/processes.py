@@ -176,7 +176,7 @@ def frozen(token: Path) -> int:
     return pid()
 
 
-def wait_for(what: str, check: Callable[[], bool], seconds: float = 30) -> None:
+def wait_for(what: str, check: Callable[[], bool], seconds: float = 90) -> None:
     """Wait until something is so; say what was waited for if it never is."""
     deadline = time.monotonic() + seconds
     while not check():

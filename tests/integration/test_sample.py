@@ -340,7 +340,7 @@ def test_only_known_migrations_are_applied(small: str, name: str, error: type[Ex
 
 
 def test_every_migration_has_its_plan() -> None:
-    """The list of migrations and the folders of plans name the same five things, in full."""
+    """The list of migrations and the folders of plans name the same five things, in full; the others are named."""
     folders = {
         folder.name: {file.name for file in folder.iterdir()}
         for folder in files("sql").joinpath("plans", TARGET).iterdir()
@@ -348,5 +348,8 @@ def test_every_migration_has_its_plan() -> None:
         if folder.name != "compat"
     }
 
+    procedures = {name: folders.pop(name) for name in ("complete_ai_schema", "remove_ai_enums", "remove_ai_indexes")}
     assert set(folders) == set(migrations())
     assert all(names == {"migration.sql", "rollback.sql", "verify.sql", "plan.toml"} for names in folders.values())
+    assert procedures.pop("complete_ai_schema") == {"plan.toml", "verify.sql", "finish.sql"}
+    assert all(names == {"rollback.sql", "verify.sql", "plan.toml"} for names in procedures.values())

@@ -24,5 +24,5 @@ class Procedure(Protocol):
     def record_stage(self, session: Session, number: int, created: Sequence[Row]) -> tuple[FinishStep, ...]:
         """Write down what a later stage preserved, and what it created; return what is to be done after COMMIT."""
 
-    def registry_row(self, session: Session) -> int | None:
-        """Return the registry row that the run is about, made now if the plan has none yet."""
+    def registry_rows(self, session: Session) -> list[int]:
+        """Return the registry rows that the run is about, made now where a plan has none yet."""

@@ -45,17 +45,18 @@ def make_views(session: Session, keepings: Sequence[Keeping]) -> tuple[list[Chan
     return changes, merge(permits)
 
 
-def drop_views(session: Session, quarantine: Sequence[str]) -> tuple[list[Change], Permits]:
-    """Return what takes away the views that look into some quarantine schemas."""
+def drop_views(session: Session, kept: Sequence[tuple[str | None, str | None]]) -> tuple[list[Change], Permits]:
+    """Return what takes away the views on some tables in quarantine, given as schema and name."""
     found = session.rows(
-        "SELECT DISTINCT v.oid::bigint, v.relname AS name FROM pg_class AS t"
-        " JOIN pg_namespace AS n ON n.oid = t.relnamespace"
+        "SELECT DISTINCT v.oid::bigint, v.relname AS name FROM unnest(%s::name[], %s::name[]) AS kept (schema, name)"
+        " JOIN pg_namespace AS n ON n.nspname = kept.schema"
+        " JOIN pg_class AS t ON t.relnamespace = n.oid AND t.relname = kept.name"
         " JOIN pg_depend AS d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid"
         " JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid"
         " JOIN pg_class AS v ON v.oid = w.ev_class AND v.relkind = 'v'"
         " JOIN pg_namespace AS vn ON vn.oid = v.relnamespace AND vn.nspname = %s"
-        " WHERE n.nspname = ANY (%s) ORDER BY 2",
-        (_SCHEMA, list(quarantine)),
+        " ORDER BY 2",
+        ([schema for schema, _name in kept], [name for _schema, name in kept], _SCHEMA),
     )
     changes = [Change(f"hide {_SCHEMA}.{row['name']}", (f"DROP VIEW {quoted(_SCHEMA, row['name'])}",)) for row in found]
     return changes, merge([dropped(session, row["oid"]) for row in found])

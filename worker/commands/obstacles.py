@@ -66,31 +66,47 @@ _ROUTINE_THERE = (
 )
 
 _FOREIGN_NEEDS = """
-SELECT DISTINCT t.oid::regtype::text AS type, (regexp_match(n.nspname, '^emergency_backup_r([0-9]+)_'))[1] AS run
+SELECT DISTINCT coalesce(e.oid, t.oid)::regtype::text AS type,
+       (regexp_match(n.nspname, '^emergency_backup_r([0-9]+)_'))[1]::bigint AS run
   FROM pg_depend AS d
   JOIN pg_type AS t ON d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
+  LEFT JOIN pg_type AS e ON e.oid = t.typelem AND t.typcategory = 'A'
   JOIN pg_namespace AS n ON n.oid = t.typnamespace
  WHERE d.classid = 'pg_class'::regclass
    AND d.objid IN (SELECT to_regclass(name) FROM unnest(%(tables)s::text[]) AS name)
-   AND n.nspname LIKE 'emergency\\_backup\\_r%%' AND NOT n.nspname::text = ANY (%(own)s)
+   AND n.nspname LIKE 'emergency\\_backup\\_r%%'
+   AND NOT coalesce(e.oid, t.oid) = ANY (%(types)s::oid[])
+   AND NOT coalesce(e.typrelid, t.typrelid) = ANY (%(relations)s::oid[])
  ORDER BY 2, 1
 """
 
 
+def foreign_needs(session: Session, kept: Sequence[Kept]) -> list[tuple[str, int]]:
+    """Return the types that tables or columns are of and that do not come back with them, each with its run.
+
+    That may be the same run, which keeps them for another member of a composite plan.
+    """
+    moved = [k.address for k in kept if k.how == "moved"]
+    needs = {
+        "tables": [inside(k) for k in kept if k.relation is not None],
+        "types": [address.objid for address in moved if address.catalog == "pg_type"],
+        "relations": [address.objid for address in moved if address.catalog == "pg_class"],
+    }
+    return [(row["type"], row["run"]) for row in session.rows(_FOREIGN_NEEDS, needs)]
+
+
 def refuse_foreign_needs(session: Session, kept: Sequence[Kept]) -> None:
-    """See that no table or column comes back while another run keeps a type that it is of.
+    """See that no table or column comes back while a type that it is of stays in quarantine.
 
     Raises:
         RecoverFirst: Names the types and the runs.
     """
-    needs = {
-        "tables": [inside(k) for k in kept if k.relation is not None],
-        "own": [k.quarantine for k in kept if k.quarantine is not None],
-    }
-    found = session.rows(_FOREIGN_NEEDS, needs)
+    found = foreign_needs(session, kept)
     if found:
-        told = ", ".join(f"{row['type']} (run {row['run']})" for row in found)
-        raise RecoverFirst(f"another run keeps types that are needed: {told}; recover that run first")
+        told = ", ".join(f"{type_} (run {run})" for type_, run in found)
+        raise RecoverFirst(
+            f"types that are needed are kept elsewhere: {told}; recover that first, or ask with --with-dependencies"
+        )
 
 
 def _gone(session: Session, kept: Kept, made: Collection[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ledger.errors import Conflict, ImpactNotAccepted, NothingToRecover
 from ledger.model import Command
@@ -11,7 +12,7 @@ from worker.commands.backup_views import drop_views
 from worker.commands.locks import locks_of, relation_names
 from worker.commands.obstacles import refuse_conflicts, refuse_foreign_needs
 from worker.commands.rollback import counting_steps
-from worker.fence import Holder
+from worker.fence import Holder, Marker
 from worker.objects import altered, column, inheritance, ownership, retyped, sequence, table
 from worker.objects import type as type_
 from worker.objects.keeping import GONE, Action, Address, Item, Keeping, Permits, merge, quoted
@@ -29,6 +30,7 @@ class Recover:
     def __init__(self, command: Command, holder: Holder) -> None:
         assert command.subject_run is not None  # noqa: S101 - the ledger's commands_subject_run_check
         self._subject = command.subject_run
+        self._migration = command.migration
         self._holder = holder
         self._kept: list[Kept] = []
         self._groups: list[list[Kept]] = []
@@ -43,18 +45,20 @@ class Recover:
 
         Raises:
             NothingToRecover: The run keeps nothing that is still to come back; the message says why.
+            RecoverFirst: Something that is needed is kept elsewhere.
             Conflict: Something stands in the way, or something needed is gone; the message lists it.
         """
         subject = Holder(self._holder.installation, self._subject, 0)
         marker = fence.look_up(session, subject)
-        self._kept = registry.kept_by(session, subject, self._subject)
+        kept = registry.kept_by(session, subject, self._subject)
+        wanted = [each for each in kept if marker is not None and self._is_wanted(marker, each)]
+        self._kept = [_as_it_stands(session, each) for each in wanted]
         if marker is None or not self._kept:
-            raise NothingToRecover(_why_nothing(session, subject, completed=marker is not None))
+            raise NothingToRecover(_why_nothing(session, subject, self._migration, marker))
         refuse_conflicts(session, self._kept)
         refuse_foreign_needs(session, self._kept)
-        quarantine = sorted({kept.quarantine for kept in self._kept if kept.quarantine is not None})
-        views, view_permits = drop_views(session, quarantine)
-        self._emptied = _emptied(session, self._kept)
+        views, view_permits = drop_views(session, [(k.quarantine, k.relation) for k in self._kept])
+        self._emptied = _emptied(session, self._kept, [each for each in kept if each not in wanted])
         self._groups = _grouped(self._kept)
         self._recorded = 0
         first = self._restore(session, 0)
@@ -69,14 +73,25 @@ class Recover:
             permits=merge([first.permits, view_permits]),
             writes=first.writes,
             finish=_finish(self._kept),
-            registry_id=marker.registry_id,
+            registry_ids=self._registry_ids(marker, whole=len(self._kept) == len(kept)),
             outcome_status="recovered",
         )
 
-    def registry_row(self, session: Session) -> int | None:
-        """Return the row of the rollback that is being recovered."""
+    def _is_wanted(self, marker: Marker, kept: Kept) -> bool:
+        """Whether an object comes back: all of a run's, or those of one member of a composite plan."""
+        return self._migration in (marker.migration, kept.migration)
+
+    def _registry_ids(self, marker: Marker, *, whole: bool) -> dict[str, int]:
+        """Return the rows that will say so: the composite plan's own only when nothing of it is left in quarantine."""
+        if self._migration == marker.migration:
+            return dict(marker.registry_ids)
+        told = (self._migration, marker.migration) if whole else (self._migration,)
+        return {name: row for name, row in marker.registry_ids.items() if name in told}
+
+    def registry_rows(self, session: Session) -> list[int]:
+        """Return the rows of the rollback that is being recovered."""
         marker = fence.look_up(session, Holder(self._holder.installation, self._subject, 0))
-        return None if marker is None else marker.registry_id
+        return [] if marker is None else list(self._registry_ids(marker, whole=False).values())
 
     def record(self, session: Session, work: Work) -> None:
         """Write down that the objects are back."""
@@ -98,7 +113,7 @@ class Recover:
         assert number < len(self._groups)  # noqa: S101 - a stage of ours
         del created  # They are what the rollback removed.
         names = relation_names(session, {oid for keeping in self._retired for oid in keeping.locks})
-        registry.preserve(session, self._holder, self._retired, names, self._recorded)
+        registry.preserve(session, self._holder, self._migration, self._retired, names=names, after=self._recorded)
         self._recorded += len(self._retired)
         counting = counting_steps(self._retired)
         self._retired = ()
@@ -135,7 +150,27 @@ class Recover:
             changed = frozenset(kept.address for kept in self._kept)
             retired = _retired(session, group, Quarantine(self._holder.run, self._quarantine.command_id), changed)
             return tuple(Change(f"take away {keeping.item.label()}", keeping.remove) for keeping in retired)
-        return tuple(_bring_back(session, kept) for kept in group)
+        away = _moved(self._kept)
+        # What belongs to a table that is itself still away is looked at when that is back.
+        return tuple(
+            Change(_verb(kept), tuple(kept.definition["restore"]))
+            if kept.address.objid in away
+            else _bring_back(session, kept)
+            for kept in group
+        )
+
+
+_STILL_VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = %s AND indexrelid = to_regclass(%s)"
+
+
+def _as_it_stands(session: Session, kept: Kept) -> Kept:
+    """Return an object that comes back; an index that was to go CONCURRENTLY, and did not, is there."""
+    facts = kept.definition["facts"]
+    if kept.kind != "index" or kept.how != "defined":
+        return kept
+    if not session.value(_STILL_VALID, (kept.address.objid, facts["must_be_free"][0])):
+        return kept
+    return replace(kept, definition={**kept.definition, "restore": [], "facts": {}})
 
 
 def _is_created(group: Sequence[Kept]) -> bool:
@@ -143,13 +178,22 @@ def _is_created(group: Sequence[Kept]) -> bool:
 
 
 def _grouped(kept: Sequence[Kept]) -> list[list[Kept]]:
-    """Return what comes back in order, what the rollback created apart; the first group may be empty."""
+    """Return what comes back in order, parted where something is compiled only when what is before it is back.
+
+    What the rollback created is apart; so is what it changed about a table that it moved later. The first group may be
+    empty.
+    """
     groups: list[list[Kept]] = [[]]
     for entry in reversed(kept):
-        if (entry.how == "created") != _is_created(groups[-1]) and (groups[-1] or entry.how == "created"):
+        apart = (entry.how == "created") != _is_created(groups[-1]) and (groups[-1] or entry.how == "created")
+        if apart or (entry.how in {"copied", "changed"} and entry.address.objid in _moved(groups[-1])):
             groups.append([])
         groups[-1].append(entry)
     return groups
+
+
+def _moved(kept: Sequence[Kept]) -> set[int]:
+    return {entry.address.objid for entry in kept if entry.how == "moved" and entry.address.catalog == "pg_class"}
 
 
 def _retired(
@@ -178,15 +222,20 @@ def _still_there(session: Session, address: Address) -> bool:
     return found is not None
 
 
-def _why_nothing(session: Session, subject: Holder, *, completed: bool) -> str:
-    if not completed:
+def _why_nothing(session: Session, subject: Holder, migration: str, marker: Marker | None) -> str:
+    if marker is None:
         return f"run {subject.run} never completed on this target, so it keeps nothing"
-    by = session.value(
-        "SELECT max(recovered_by) FROM emergency_backup.preserved_objects WHERE installation = %s AND run = %s",
-        (subject.installation, subject.run),
+    by = session.row(
+        "SELECT count(*) AS objects, max(recovered_by) AS run FROM emergency_backup.preserved_objects"
+        " WHERE installation = %s AND run = %s AND %s IN (migration, %s)",
+        (subject.installation, subject.run, migration, marker.migration),
     )
-    if by is not None:
-        return f"run {subject.run} was recovered already, by run {by}"
+    if by is not None and by["run"] is not None:
+        whose = "" if migration == marker.migration else f"{migration} of "
+        return f"{whose}run {subject.run} was recovered already, by run {by['run']}"
+    if migration != marker.migration:
+        members = ", ".join(sorted(marker.registry_ids.keys() - {marker.migration})) or marker.migration
+        return f"run {subject.run} keeps nothing of {migration}; it rolled back {members}"
     return f"run {subject.run} keeps nothing; only a rollback can be recovered"
 
 
@@ -212,8 +261,12 @@ def _bring_back(session: Session, kept: Kept) -> Change:
     elif "grants" in facts:
         # Grants on columns last: what is revoked from the whole is revoked from its columns.
         statements = [*statements, *ownership.grants(session, facts["grants"]), *facts.get("column_grants", [])]
+    return Change(_verb(kept), tuple(statements))
+
+
+def _verb(kept: Kept) -> str:
     verb = {"moved": "move back", "copied": "give back", "defined": "make again", "changed": "change back"}[kept.how]
-    return Change(f"{verb} {kept.kind} {kept.name}", tuple(statements))
+    return f"{verb} {kept.kind} {kept.name}"
 
 
 def _permits(session: Session, kept: Kept) -> Permits:
@@ -244,10 +297,10 @@ def _permits_of_facts(session: Session, kept: Kept) -> Permits:
     }
 
 
-def _emptied(session: Session, kept: Sequence[Kept]) -> list[str]:
+def _emptied(session: Session, kept: Sequence[Kept], staying: Sequence[Kept]) -> list[str]:
     """Return the quarantine schemas that hold nothing once this is back; copies stay where they are."""
-    copies = {k.quarantine for k in kept if k.how == "copied"}
-    candidates = sorted({k.quarantine for k in kept if k.quarantine is not None} - copies)
+    full = {k.quarantine for k in kept if k.how == "copied"} | {k.quarantine for k in staying}
+    candidates = sorted({k.quarantine for k in kept if k.quarantine is not None} - full)
     return [name for name in candidates if session.value("SELECT to_regnamespace(%s)", (quoted(name),)) is not None]
 
 

@@ -3,61 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
-from ledger.errors import ImpactChanged, NothingToRollBack, PlanChanged, PlanRefused
+from ledger.errors import ImpactChanged, NothingToRollBack, PlanChanged, PlanRefused, Refused
 from ledger.model import Command, Json
 from ledger.settings import TargetSettings
 from worker import compatibility, gates, registry
-from worker.commands.backup_views import make_views
+from worker.commands.asides import Asides, compile_asides, gather
+from worker.commands.compiling import Compiled, Staged, compile_stage, staged
 from worker.commands.locks import locks_of, relation_names
-from worker.commands.rights import check_rights, check_writer, plan_owner
+from worker.commands.rights import check_rights, check_writer
 from worker.fence import Holder
 from worker.objects import rows
-from worker.objects.keeping import Action, Address, Item, Keeping, Permits, merge, quoted
-from worker.objects.online_copy import use
+from worker.objects.keeping import Action, Address, Item, Keeping
 from worker.objects.quarantine import Quarantine
-from worker.objects.rows import Watched
-from worker.online import keeper
-from worker.online.choice import Choice, choose
+from worker.online.choice import Chooser
 from worker.plan import source
-from worker.plan import stages as plan_stages
-from worker.plan.compile import (
-    compile_performed,
-    compile_removal,
-    sequence_positions,
-    stronger,
-    table_locks,
-    watched_tables,
-)
-from worker.plan.impact import compute, hash_of
+from worker.plan.aside import Aside
+from worker.plan.compile import stronger
+from worker.plan.impact import hash_of
 from worker.plan.names import relation
-from worker.plan.parse import Statement, parse
-from worker.plan.shapes import refuse_others
+from worker.plan.parse import Script, Statement, parse, parse_finish
 from worker.plan.source import Plan
-from worker.plan.stages import Foreseen, split
-from worker.plan.statements import Analyze, words
+from worker.plan.stages import Foreseen
 from worker.plan.wrapping import Locking
 from worker.target import Row, Session
-from worker.work import Change, FinishStep, Lock, Stage, Work
-
-
-@dataclass(frozen=True)
-class _Compiled:
-    """One stage of the plan, as the catalog stands."""
-
-    items: tuple[Item, ...]
-    absent: tuple[str, ...]
-    keepings: tuple[Keeping, ...]
-    changes: tuple[Change, ...]
-    permits: Permits
-    #: Tables that a statement locks besides those of the keepings, by OID, with the mode.
-    locks: Mapping[int, str] = field(default_factory=dict)
-    #: Quarantine schemas that it is the first to need.
-    groundwork: tuple[Change, ...] = ()
-    #: Tables whose rows it may change.
-    watched: tuple[Watched, ...] = ()
+from worker.work import FinishStep, Gate, Lock, Section, Stage, Work
 
 
 class Rollback:
@@ -68,12 +41,14 @@ class Rollback:
         self._holder = holder
         self._target = target
         self._plan: Plan | None = None
-        self._stages: tuple[plan_stages.Stage, ...] = ()
+        self._stages: tuple[Staged, ...] = ()
         self._quarantine = Quarantine(holder.run, command.command_id)
-        self._first: _Compiled | None = None
-        self._now: _Compiled | None = None
-        #: What is copied before apply: chosen once, however sizes change.
-        self._choice: Choice | None = None
+        self._first: Compiled | None = None
+        self._now: Compiled | None = None
+        self._asides = Asides()
+        self._online = Chooser()
+        #: Migrations that there is something to undo of.
+        self._concerned: set[str] = set()
         #: What preflight found: a later stage may reach nothing else that was there before.
         self._foreseen: frozenset[Address] = frozenset()
         self._created: set[Address] = set()
@@ -88,50 +63,90 @@ class Rollback:
             StepbackError: Any reason not to do it, before anything is done.
         """
         plan = self._plan = self._find(session)
-        script = parse(plan.rollback_sql)
-        checks = () if plan.verify_sql is None else gates.read(plan.verify_sql)
-        self._stages = split(script.statements)
+        scripts = self._read(plan)
+        self._stages = staged(scripts)
         self._quarantine = Quarantine(self._holder.run, self._command.command_id)
         self._created, self._recorded = set(), 0
-        with session.resolving(self._stages[0].path):
-            first = self._first = self._compile(session, 0, self._quarantine)
+        first = self._first = self._compile(session, 0, self._quarantine)
         compiled = [first, *self._foresee(session, first)]
-        items = tuple(item for entry in compiled for item in entry.items)
-        absent = [name for entry in compiled for name in entry.absent]
-        if not items and not any(stage.performed for stage in self._stages):
+        asides = self._asides = self._beside(session, plan, scripts)
+        items = (*(item for entry in compiled for item in entry.items), *asides.items)
+        absent = [*(name for entry in compiled for name in entry.absent), *asides.absent]
+        self._concerned = {
+            entry.plan.migration for entry, staged in zip(compiled, self._stages, strict=True) if _does(entry, staged)
+        }
+        required = any(step.required for step in asides.finish)
+        if not self._concerned and not required:
             raise NothingToRollBack("none of the objects that the plan removes exists: " + ", ".join(absent))
         self._foreseen = frozenset(item.address for item in items)
         if plan.bare:
             check_writer(session, plan, items)
         keepings = [keeping for entry in compiled for keeping in entry.keepings]
-        assert self._choice is not None  # noqa: S101 - the first stage is compiled
-        check_rights(session, keepings)
+        check_rights(session, [*keepings, *asides.keepings])
+        statements = [statement for _plan, script in scripts for statement in script.statements]
+        ids = {each.migration: each.row.id for each in self._rows_of(plan) if each.row is not None}
         return Work(
             items=items,
             impact_sha256=hash_of(items),
             plan_sha256=plan.sha256,
-            locks=_locks(session, compiled, _asked_for(session, script.statements)),
-            online=self._choice.copies,
+            locks=_locks(session, compiled, _asked_for(session, statements)),
+            online=self._online.copies,
             groundwork=first.groundwork,
             changes=first.changes,
             later=tuple((*entry.groundwork, *entry.changes) for entry in compiled[1:]),
             permits=first.permits,
-            gates=checks,
+            gates=_gates(plan),
             queries=compatibility.read(self._target.plans),
-            finish=(*counting_steps(first.keepings), *_analyzing(session, script.statements)),
-            registry_id=plan.row.id if plan.row else None,
+            finish=(
+                *counting_steps(first.keepings),
+                *asides.finish,
+                *_saying_so(ids.values(), required=required),
+                _counting_remnants(items),
+            ),
+            registry_ids=ids,
+            # Where the work itself comes after COMMIT, only then it is done.
+            outcome_status="in_progress" if required else "completed",
             notes=(
-                *script.notes,
-                *self._choice.notes,
+                *(note for _plan, script in scripts for note in script.notes),
+                *self._online.notes,
                 *(f"{name} does not exist: nothing to do for it" for name in absent),
             ),
         )
 
+    def _read(self, plan: Plan) -> list[tuple[Plan, Script]]:
+        scripts = []
+        for part in plan.parts:
+            with self._speaking_of(part):
+                scripts.append((part, parse(part.rollback_sql)))
+        return scripts
+
+    def _beside(self, session: Session, plan: Plan, scripts: Sequence[tuple[Plan, Script]]) -> Asides:
+        """Compile what is done after COMMIT: what the scripts ask for, and finish.sql of the plan and its members."""
+        found = []
+        for part, script in scripts:
+            alone = any(isinstance(statement, Aside) for statement in script.statements)
+            if alone and plan.members:
+                raise PlanRefused(f"{part.migration} runs CONCURRENTLY and cannot be a member: roll it back by itself")
+            found.append(compile_asides(session, part, script.statements, self._quarantine, required=alone))
+        for part in dict.fromkeys((*plan.members, plan)):
+            if part.finish_sql is not None:
+                with self._speaking_of(part):
+                    wanted = parse_finish(part.finish_sql).statements
+                    found.append(compile_asides(session, part, wanted, self._quarantine, required=False))
+        return gather(found)
+
+    def _rows_of(self, plan: Plan) -> list[Plan]:
+        """Return the plans whose registry rows the run is about: a member that has nothing to undo is left alone."""
+        return [plan, *(member for member in plan.members if member.migration in self._concerned)]
+
     def record(self, session: Session, work: Work) -> None:
         """Write down what the first stage preserves, and how it comes back."""
         assert self._first is not None  # noqa: S101 - prepared
-        assert work.items or work.later  # noqa: S101 - otherwise refused
-        self._preserve(session, self._first.keepings)
+        assert work.items or work.later or work.finish  # noqa: S101 - otherwise refused
+        self._preserve(session, self._first.keepings, self._first.plan)
+        if self._asides.keepings:
+            assert self._plan is not None  # noqa: S101 - prepared
+            self._preserve(session, self._asides.keepings, self._plan)
 
     def stage(self, session: Session, number: int) -> Stage:
         """Compile a later stage on the catalog as those before it have left it.
@@ -140,8 +155,7 @@ class Rollback:
             ImpactChanged: It would reach what preflight did not see.
             StepbackError: Any reason not to do it; the whole run is taken back.
         """
-        with session.resolving(self._stages[number].path):
-            compiled = self._now = self._compile(session, number, self._quarantine)
+        compiled = self._now = self._compile(session, number, self._quarantine)
         strange = [
             item.label() for item in compiled.items if not self._is_known(item) and item.action is not Action.CARRIED
         ]
@@ -155,7 +169,7 @@ class Rollback:
     def record_stage(self, session: Session, number: int, created: Sequence[Row]) -> tuple[FinishStep, ...]:
         """Write down what a later stage preserved, and what it created; return what is to be counted."""
         assert self._now is not None  # noqa: S101 - compiled
-        line = self._stages[number].line
+        line = self._stages[number].stage.line
         watched, changed = self._now.watched, list[Keeping]()
         if watched:
             changed = rows.keep(session, watched, self._quarantine.copies, self._counted, line)
@@ -163,7 +177,7 @@ class Rollback:
         made = [_created(row, line) for row in created if row["name"] not in rebuilt]
         self._created.update(keeping.item.address for keeping in made)
         keepings = (*self._now.keepings, *changed, *made)
-        self._preserve(session, keepings)
+        self._preserve(session, keepings, self._now.plan)
         return counting_steps(keepings)
 
     def _is_known(self, item: Item) -> bool:
@@ -177,98 +191,49 @@ class Rollback:
         quarantine: Quarantine,
         foreseen: Foreseen | None = None,
         changed: frozenset[Address] = frozenset(),
-    ) -> _Compiled:
-        assert self._plan is not None  # noqa: S101 - prepared
-        stage = self._stages[number]
-        if stage.performed is not None:
-            return self._compile_performed(session, number, quarantine, foreseen)
-        impact = compute(session, stage.removals, self._plan.options.accepts, foreseen, changed)
-        known = len(quarantine.names)
-        keepings = compile_removal(session, impact, quarantine)
-        if number == 0:
-            keepings = self._copied_online(session, keepings)
-        views, view_permits = make_views(session, keepings)
-        return _Compiled(
-            impact.items,
-            impact.absent,
-            keepings,
-            (*(Change(_verb(keeping), keeping.remove) for keeping in keepings), *views),
-            merge([*(keeping.permits for keeping in keepings), view_permits]),
-            groundwork=_schemas([name for name in quarantine.names[known:] if not self._holds_copies(name)]),
-        )
+    ) -> Compiled:
+        staged = self._stages[number]
+        with session.resolving(staged.stage.path), self._speaking_of(staged.plan):
+            # What a later stage drops, the plan itself may have written before.
+            online = self._online if number == 0 else None
+            compiled = compile_stage(session, staged, quarantine, foreseen, changed, online=online)
+        if staged.plan is self._plan:
+            return compiled
+        return replace(compiled, items=tuple(_of_member(item, staged.plan) for item in compiled.items))
 
-    def _copied_online(self, session: Session, keepings: Sequence[Keeping]) -> tuple[Keeping, ...]:
-        """Let columns of large tables rely on copies that are made before apply."""
-        assert self._plan is not None  # noqa: S101 - prepared
-        decided = None if self._choice is None else {copy.relation for copy in self._choice.copies}
-        self._choice = choose(session, keepings, self._plan.options.online_rows, decided)
-        copies = self._choice.copies
-        return use(keepings, copies, merge([keeper.permits(session, copy) for copy in copies]))
+    @contextmanager
+    def _speaking_of(self, plan: Plan) -> Iterator[None]:
+        """Let a refusal name the member that it is about."""
+        try:
+            yield
+        except Refused as error:
+            if plan is not self._plan:
+                error.message = f"{plan.migration}: {error.message}"
+            raise
 
-    def _holds_copies(self, schema: str) -> bool:
-        """Whether a quarantine schema is there before apply."""
-        return self._choice is not None and any(copy.quarantine == schema for copy in self._choice.copies)
-
-    def _compile_performed(
-        self, session: Session, number: int, quarantine: Quarantine, foreseen: Foreseen | None
-    ) -> _Compiled:
-        performed = self._stages[number].performed
-        assert self._plan is not None and performed is not None  # noqa: S101, PT018 - prepared; the caller looked
-        known = len(quarantine.names)
-        owner = plan_owner(session, self._plan)
-        keepings = compile_performed(session, performed, quarantine, foreseen)
-        watched = watched_tables(session, performed, number, foreseen)
-        keepings = (*keepings, *sequence_positions(session, performed, watched))
-        before, after = _watching(watched, quarantine)
-        run = Change(
-            f"line {performed.line}: {words(performed.text)}", (performed.text,), owner, self._stages[number].path
-        )
-        permits = [keeping.permits for keeping in keepings]
-        if performed.truncates:
-            permits.append(rows.truncated(session, watched))
-        locks = table_locks(session, performed, foreseen)
-        locks.update(dict.fromkeys((table.oid for table in watched), "ACCESS EXCLUSIVE"))
-        items = (*(keeping.item for keeping in keepings), *(rows.item(table, performed.line) for table in watched))
-        refuse_others(session, items, performed.line)
-        return _Compiled(
-            items,
-            (),
-            keepings,
-            (
-                *before,
-                *(Change(f"keep {k.item.label()}", k.remove) for k in keepings if k.remove),
-                run,
-                *(Change(f"note what became of {k.item.label()}", k.settle) for k in keepings if k.settle),
-                *after,
-            ),
-            merge(permits),
-            locks,
-            _schemas(quarantine.names[known:]),
-            tuple(watched),
-        )
-
-    def _foresee(self, session: Session, first: _Compiled) -> Iterator[_Compiled]:
+    def _foresee(self, session: Session, first: Compiled) -> Iterator[Compiled]:
         """Compile the later stages on the catalog as it is, for preflight: what they reach, what they lock."""
         quarantine = Quarantine(self._holder.run, self._command.command_id)
         changed = {item.address for item in first.items}
         for number in range(1, len(self._stages)):
-            foreseen = Foreseen(self._stages[:number])
-            with session.resolving(self._stages[number].path):
-                compiled = self._compile(session, number, quarantine, foreseen, frozenset(changed))
+            foreseen = Foreseen([staged.stage for staged in self._stages[:number]])
+            compiled = self._compile(session, number, quarantine, foreseen, frozenset(changed))
             changed.update([item.address for item in compiled.items], compiled.permits)
             yield compiled
 
-    def _preserve(self, session: Session, keepings: Sequence[Keeping]) -> None:
+    def _preserve(self, session: Session, keepings: Sequence[Keeping], plan: Plan) -> None:
         names = relation_names(session, {oid for keeping in keepings for oid in keeping.locks - _dropped(keeping)})
-        registry.preserve(session, self._holder, keepings, names, self._recorded)
+        registry.preserve(session, self._holder, plan.migration, keepings, names=names, after=self._recorded)
         self._recorded += len(keepings)
 
-    def registry_row(self, session: Session) -> int:
-        """Return the plan's registry row; a folder plan that nobody registered gets one."""
-        plan = self._find(session)
-        if plan.row is not None:
-            return plan.row.id
-        return registry.ensure_row(session, plan.migration, plan.rollback_sql, plan.sha256)
+    def registry_rows(self, session: Session) -> list[int]:
+        """Return the registry rows of the plan and its members; a folder plan that nobody registered gets one."""
+        return [
+            registry.ensure_row(session, each.migration, each.rollback_sql, each.sha256)
+            if each.row is None
+            else each.row.id
+            for each in self._rows_of(self._find(session))
+        ]
 
     def _find(self, session: Session) -> Plan:
         plan = source.find(session, self._target.plans, self._command.migration)
@@ -283,6 +248,22 @@ def _dropped(keeping: Keeping) -> set[int]:
     return {item.address.objid} if item.action is Action.DEFINED and item.address.catalog == "pg_class" else set()
 
 
+def _does(compiled: Compiled, staged: Staged) -> bool:
+    return bool(compiled.items) or staged.stage.performed is not None
+
+
+def _of_member(item: Item, member: Plan) -> Item:
+    return replace(item, because=f"{member.migration}: {item.because}")
+
+
+def _gates(plan: Plan) -> tuple[Gate, ...]:
+    """Return the gates of all parts; those of a composite plan itself come last."""
+    files = [("verify.sql" if each is plan else f"{each.migration}/verify.sql", each) for each in (*plan.members, plan)]
+    return tuple(
+        gate for name, each in files if each.verify_sql is not None for gate in gates.read(each.verify_sql, name)
+    )
+
+
 def _asked_for(session: Session, statements: Sequence[Statement]) -> dict[int, str]:
     """Return the locks that the script itself asks for, by OID, with the mode."""
     asked: dict[int, str] = {}
@@ -295,7 +276,7 @@ def _asked_for(session: Session, statements: Sequence[Statement]) -> dict[int, s
     return asked
 
 
-def _locks(session: Session, compiled: Sequence[_Compiled], asked: Mapping[int, str]) -> tuple[Lock, ...]:
+def _locks(session: Session, compiled: Sequence[Compiled], asked: Mapping[int, str]) -> tuple[Lock, ...]:
     modes = dict(asked)
     for entry in compiled:
         for oid in (oid for keeping in entry.keepings for oid in keeping.locks):
@@ -303,22 +284,6 @@ def _locks(session: Session, compiled: Sequence[_Compiled], asked: Mapping[int, 
         for oid, mode in entry.locks.items():
             modes[oid] = stronger(modes.get(oid, mode), mode)
     return locks_of(session, modes)
-
-
-def _schemas(names: Sequence[str]) -> tuple[Change, ...]:
-    return tuple(Change(f"create {name}", (f"CREATE SCHEMA {quoted(name)}",)) for name in names)
-
-
-def _watching(watched: Sequence[Watched], quarantine: Quarantine) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
-    """Return what is done before and after a statement so that the rows that it changes are handed over."""
-    if not watched:
-        return (), ()
-    order = f"CREATE SEQUENCE IF NOT EXISTS {quoted(quarantine.copies, 'rows_order')}"
-    before = [
-        Change(f"watch the rows of {table.table}", (order, *rows.watch(table, quarantine.copies))) for table in watched
-    ]
-    after = [Change(f"let go of {table.table}", rows.unwatch(table, quarantine.copies)) for table in watched]
-    return tuple(before), tuple(after)
 
 
 def _names(value: Json) -> list[str]:
@@ -332,22 +297,28 @@ def _created(row: Row, line: int) -> Keeping:
     return Keeping(item, remove=(), restore=(), facts={"table": row["relation"]})
 
 
-def _verb(keeping: Keeping) -> str:
-    verb = {Action.MOVED: "move", Action.COPIED: "copy and drop", Action.DEFINED: "write down and drop"}
-    return f"{verb[keeping.item.action]} {keeping.item.label()}"
-
-
 def counting_steps(keepings: Sequence[Keeping]) -> tuple[FinishStep, ...]:
     """Return the steps that take rows and checksum of what is kept, when nobody writes there any more."""
     tables = dict.fromkeys((k.quarantine, k.relation) for k in keepings if k.relation is not None)
     return tuple(FinishStep(f"count {name}", "count", json.dumps([schema, name])) for schema, name in tables)
 
 
-def _analyzing(session: Session, statements: Sequence[Statement]) -> list[FinishStep]:
-    names = [name for statement in statements if isinstance(statement, Analyze) for name in statement.tables]
-    found = {oid for name in names if (oid := relation(session, name)) is not None}
-    return [
-        # By name: by then it may have moved away, or be another.
-        FinishStep(f"analyze {name}", "analyze", name)
-        for name in relation_names(session, found).values()
-    ]
+def _saying_so(rows: Collection[int], *, required: bool) -> list[FinishStep]:
+    """Return the step that says in the registry that all is done, where the work itself comes after COMMIT."""
+    if not required:
+        return []
+    told, section = json.dumps([*rows]), Section.MIGRATION_TRACKING_UPDATE
+    return [FinishStep("update the registry", "registry", told, section, required=True)]
+
+
+def _counting_remnants(items: Sequence[Item]) -> FinishStep:
+    """Return the step that counts, by exact names, what is left of what went."""
+    gone = [item for item in items if item.action in {Action.MOVED, Action.COPIED}]
+    columns = [item.address for item in gone if item.address.subid]
+    named: dict[str, Json] = {
+        "tables": [item.name for item in gone if item.kind == "table"],
+        "types": [item.name for item in gone if item.address.catalog == "pg_type"],
+        "columns": [address.subid for address in columns],
+        "tables_of_columns": [address.objid for address in columns],
+    }
+    return FinishStep("count what is left", "remnants", json.dumps(named), Section.VERIFICATION)

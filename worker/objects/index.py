@@ -43,5 +43,8 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
         restore=(*restore, *comment(session, item.address, f"INDEX {index}")),
         locks=frozenset({found["relation"]}),
         permits={item.address: GONE},
-        facts={"must_be_free": [index]},
+        facts={
+            "must_be_free": [index],
+            "index": [found["schema"], found["table"], found["name"], found["definition"]],
+        },
     )

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from worker.objects.keeping import Address, Item, Keeping, Permits, quoted
+from worker.objects.keeping import Address, Item, Keeping, Permits, as_json, quoted
 from worker.objects.quarantine import Quarantine
 from worker.target import Session
+
+#: The columns that are of an enum, or of an array of it.
+_USAGE = """
+SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS table, a.attname AS column
+  FROM pg_type AS t
+  JOIN pg_attribute AS a ON a.atttypid IN (t.oid, t.typarray) AND a.attnum > 0 AND NOT a.attisdropped
+  JOIN pg_class AS c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
+  JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname NOT LIKE 'emergency\\_backup%%'
+ WHERE t.oid = %s AND t.typtype = 'e'
+ ORDER BY 1, 2
+"""
 
 
 def keep(session: Session, item: Item, quarantine: Quarantine) -> Keeping:
@@ -23,7 +34,12 @@ def keep(session: Session, item: Item, quarantine: Quarantine) -> Keeping:
         restore=(f"ALTER {word} {quoted(inside, name)} SET SCHEMA {quoted(schema)}",),
         permits=moved(session, item.address.objid),
         quarantine=inside,
-        facts={"schema": schema, "name": name, "type_must_be_free": quoted(schema, name)},
+        facts={
+            "schema": schema,
+            "name": name,
+            "type_must_be_free": quoted(schema, name),
+            "usage": as_json([[row["table"], row["column"]] for row in session.rows(_USAGE, (item.address.objid,))]),
+        },
     )
 
 

@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from ledger.errors import PlanRefused
-from worker.objects.keeping import Action, Keeping
-from worker.objects.online_copy import OnlineCopy
+from worker.objects.keeping import Action, Keeping, merge
+from worker.objects.online_copy import OnlineCopy, use
+from worker.online import keeper
 from worker.target import Row, Session
 
 #: Keys are compared by the server's own equality, which must not be coarser or finer than that of the index.
@@ -106,3 +107,31 @@ def _obstacle(about: Row) -> str | None:
     if about["computed"]:
         return "one of them is computed when it is read"
     return None if about["key_is_plain"] else "the table's key is of a type or collation of its own"
+
+
+class Chooser:
+    """Chooses once for a run, when it is prepared first, and holds to it."""
+
+    def __init__(self) -> None:
+        self._choice: Choice | None = None
+
+    @property
+    def copies(self) -> tuple[OnlineCopy, ...]:
+        """What is copied online."""
+        return () if self._choice is None else self._choice.copies
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the plan says about all that is copied."""
+        return () if self._choice is None else self._choice.notes
+
+    def use(self, session: Session, keepings: Iterable[Keeping], threshold: int) -> tuple[Keeping, ...]:
+        """Let columns of large tables be dropped on the strength of copies made before.
+
+        Raises:
+            PlanRefused: A table cannot be copied online any more, although it was begun.
+        """
+        keepings = tuple(keepings)
+        decided = None if self._choice is None else {copy.relation for copy in self._choice.copies}
+        self._choice = choose(session, keepings, threshold, decided)
+        return use(keepings, self.copies, merge([keeper.permits(session, copy) for copy in self.copies]))

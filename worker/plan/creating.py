@@ -44,8 +44,6 @@ def _create_as(stmt: Any, line: int) -> Found:
 
 
 def _index(stmt: Any, line: int) -> Found:
-    if stmt.concurrent:
-        raise PlanRefused("CREATE INDEX CONCURRENTLY cannot run in a transaction; write CREATE INDEX", line=line)
     table = relation_name(stmt.relation, line)
     found = Found(locks=[TableLock(table, "SHARE")])
     if stmt.idxname is not None:

@@ -11,13 +11,14 @@ from pglast.enums import TransactionStmtKind
 from pglast.parser import ParseError
 
 from ledger.errors import PlanRefused
+from worker.plan import aside, verbatim, wrapping
 from worker.plan import statements as statements_
-from worker.plan import verbatim, wrapping
+from worker.plan.aside import Aside
 from worker.plan.performed import Performed
-from worker.plan.statements import Analyze, Removal
+from worker.plan.statements import Analyze, Removal, words
 from worker.plan.wrapping import Ignored, Locking, Path
 
-Statement: TypeAlias = Removal | Performed | Analyze | Locking | Path | Ignored
+Statement: TypeAlias = Removal | Performed | Analyze | Aside | Locking | Path | Ignored
 
 #: Largest script, in bytes of UTF-8.
 MAX_SCRIPT_BYTES = 1024 * 1024
@@ -47,16 +48,44 @@ def parse(text: str, source: str = "rollback.sql") -> Script:
     inner = tuple(_without_outer_transaction(found))
     notes = () if len(inner) == len(found) else ("the outer BEGIN … COMMIT was taken off: the run is one transaction",)
     read = tuple(statement for raw in inner for statement in _read(raw, text, source))
+    asides = [statement for statement in read if isinstance(statement, Aside)]
     if not any(isinstance(statement, Removal | Performed) for statement in read):
-        raise PlanRefused(f"{source} changes nothing; a plan needs a statement that does")
+        if all(statement.what == "vacuum" for statement in asides):
+            raise PlanRefused(f"{source} changes nothing; a plan needs a statement that does")
+    elif asides:
+        raise PlanRefused(
+            f"{source}: {words(asides[0].text)} cannot be in the one transaction of the run; put it into finish.sql of"
+            " the plan's folder",
+            line=asides[0].line,
+        )
     return Script(read, (*notes, *(statement.note for statement in read if isinstance(statement, Ignored))))
+
+
+def parse_finish(text: str) -> Script:
+    """Read a plan's finish.sql.
+
+    Raises:
+        PlanRefused: It holds anything but what is done after COMMIT.
+    """
+    name = "finish.sql"
+    read = tuple(statement for raw in statements(text, name) for statement in _read(raw, text, name))
+    for statement in read:
+        if not isinstance(statement, Aside | Analyze | Ignored):
+            raise PlanRefused(
+                f"{name} is for ANALYZE, VACUUM, REINDEX and what runs CONCURRENTLY; this belongs into rollback.sql",
+                line=statement.line,
+            )
+    return Script(read, tuple(statement.note for statement in read if isinstance(statement, Ignored)))
 
 
 def _read(raw: ast.RawStmt, text: str, source: str) -> Iterator[Statement]:
     line = line_of(raw, text)
     for stmt, exact in statements_.parted(raw.stmt) or ((raw.stmt, slice_of(raw, text)),):
         found = (
-            statements_.read(stmt, line, exact) or verbatim.read(stmt, line, exact) or wrapping.read(stmt, line, exact)
+            aside.read(stmt, line, exact)
+            or statements_.read(stmt, line, exact)
+            or verbatim.read(stmt, line, exact)
+            or wrapping.read(stmt, line, exact)
         )
         if found is None:
             raise statements_.refusal(stmt, line, exact, source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256 as _sha256
 from pathlib import Path
 from typing import Annotated
@@ -12,12 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ledger.canonical import canonical, sha256
 from ledger.errors import PlanChanged, PlanRefused, UnknownMigration
+from ledger.model import Json
 from ledger.names import check_name
 from worker.plan.parse import MAX_SCRIPT_BYTES
 from worker.target import Session
 
 #: Files of a plan folder that its hash covers; `migration.sql` is for people and does not count.
-PINNED_FILES = ("rollback.sql", "plan.toml", "verify.sql")
+PINNED_FILES = ("rollback.sql", "plan.toml", "verify.sql", "finish.sql")
+#: A folder with one of these is a plan.
+PLAN_FILES = ("rollback.sql", "plan.toml")
 
 
 class Options(BaseModel):
@@ -32,6 +35,8 @@ class Options(BaseModel):
     owner: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     #: From so many rows on, dropped columns are copied before apply, while others write; 0: always where it can be.
     online_rows: Annotated[int, Field(ge=0)] = 50_000
+    #: Migrations whose plans are carried out in this order, in one transaction, instead of a script of its own.
+    members: Annotated[tuple[str, ...], Field(max_length=100)] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Plan:
     """What undoes a migration, with the hash that pins it."""
 
     migration: str
+    #: For a composite plan, a line that says what it is made of.
     rollback_sql: str
     verify_sql: str | None
     options: Options
@@ -57,6 +63,15 @@ class Plan:
     row: RegistryRow | None
     #: Whether the row alone is the plan, and so its writer's rights count.
     bare: bool
+    #: What is to be done after COMMIT and cannot be inside a transaction.
+    finish_sql: str | None = None
+    #: The plans that a composite plan is made of, in order.
+    members: tuple[Plan, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Plan, ...]:
+        """The plans that have a script: the members, or the plan itself."""
+        return self.members or (self,)
 
     @property
     def owner(self) -> str | None:
@@ -79,19 +94,29 @@ def find(session: Session, folder: Path | None, migration: str) -> Plan:
     """
     check_name("migration", migration)
     row = newest_row(session, migration)
-    here = folder is not None and (folder / migration / "rollback.sql").is_file()
-    if folder is not None and here:
-        plan = read_folder(folder / migration, row)
-        if row is not None and row.plan_sha256 not in (None, plan.sha256):
-            raise PlanChanged(
-                f"the plan of {migration} changed since it was registered; look at it, then register it again"
-            )
-        return plan
+    if folder is not None and is_plan(folder / migration):
+        plan = _registered(read_folder(folder / migration), row)
+        members = tuple(_registered(member, newest_row(session, member.migration)) for member in plan.members)
+        return replace(plan, members=members)
     if row is None:
         raise UnknownMigration(f"no plan for {migration!r}: neither a folder nor a row in migration_rollbacks")
     if row.plan_sha256 is not None:
         raise PlanChanged(f"the plan of {migration} was registered from a folder that this host does not have")
     return Plan(migration, row.rollback_sql, None, Options(), _pin({"rollback.sql": row.rollback_sql}), row, bare=True)
+
+
+def is_plan(folder: Path) -> bool:
+    """Whether a folder holds a plan."""
+    return any((folder / name).is_file() for name in PLAN_FILES)
+
+
+def _registered(plan: Plan, row: RegistryRow | None) -> Plan:
+    """Return a folder's plan with the row that stands for it, which must be of the same plan."""
+    if row is not None and row.plan_sha256 not in (None, plan.sha256):
+        raise PlanChanged(
+            f"the plan of {plan.migration} changed since it was registered; look at it, then register it again"
+        )
+    return replace(plan, row=row)
 
 
 def newest_row(session: Session, migration: str) -> RegistryRow | None:
@@ -104,8 +129,8 @@ def newest_row(session: Session, migration: str) -> RegistryRow | None:
     return None if found is None else RegistryRow(**found)
 
 
-def read_folder(folder: Path, row: RegistryRow | None = None) -> Plan:
-    """Read a plan folder; its name is the migration's.
+def read_folder(folder: Path) -> Plan:
+    """Read a plan folder; its name is the migration's. Members of a composite plan are folders beside it.
 
     Raises:
         BadName: The folder's name cannot be a migration's.
@@ -113,14 +138,48 @@ def read_folder(folder: Path, row: RegistryRow | None = None) -> Plan:
     """
     migration = check_name("migration", folder.name)
     texts = {name: _read(folder / name) for name in PINNED_FILES if (folder / name).is_file()}
-    if "rollback.sql" not in texts:
-        raise PlanRefused(f"{folder} has no rollback.sql; a plan folder needs one")
     options = _options(texts.get("plan.toml", ""), folder)
-    return Plan(migration, texts["rollback.sql"], texts.get("verify.sql"), options, _pin(texts), row, bare=False)
+    members = tuple(_member(folder, name) for name in options.members)
+    _refuse_mixed(migration, options, members, script="rollback.sql" in texts)
+    script = texts.get("rollback.sql") or f"-- made of: {', '.join(options.members)}"
+    pinned = _pin(texts, members)
+    return Plan(
+        migration,
+        script,
+        texts.get("verify.sql"),
+        options,
+        pinned,
+        row=None,
+        bare=False,
+        finish_sql=texts.get("finish.sql"),
+        members=members,
+    )
 
 
-def _pin(texts: dict[str, str]) -> str:
-    return sha256(canonical({name: _sha256(text.encode()).hexdigest() for name, text in texts.items()}))
+def _member(folder: Path, name: str) -> Plan:
+    beside = folder.parent / check_name("migration", name)
+    if not (beside / "rollback.sql").is_file():
+        raise PlanRefused(f"{folder.name} names the member {name}, but beside it is no plan of that name with a script")
+    return read_folder(beside)
+
+
+def _refuse_mixed(migration: str, options: Options, members: tuple[Plan, ...], *, script: bool) -> None:
+    if script and members:
+        raise PlanRefused(f"{migration} has members and a rollback.sql; a plan is one or the other")
+    if not script and not members:
+        raise PlanRefused(f"{migration} has no rollback.sql; a plan folder needs one, or members in plan.toml")
+    twice = [name for place, name in enumerate(options.members) if name in options.members[:place]]
+    if twice:
+        raise PlanRefused(f"{migration} names the member {twice[0]} twice")
+    if members and (options.accepts or options.owner):
+        raise PlanRefused(f"{migration} has members: what each accepts and who owns it is said in its own plan.toml")
+
+
+def _pin(texts: dict[str, str], members: tuple[Plan, ...] = ()) -> str:
+    hashes: dict[str, Json] = {name: _sha256(text.encode()).hexdigest() for name, text in texts.items()}
+    if members:
+        hashes["members"] = [member.sha256 for member in members]
+    return sha256(canonical(hashes))
 
 
 def _read(path: Path) -> str:

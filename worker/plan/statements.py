@@ -160,8 +160,6 @@ def refusal(stmt: object, line: int, text: str, source: str) -> PlanRefused:
 
 
 def _drop(drop: Any, line: int, text: str) -> Removal:
-    if drop.concurrent:
-        raise PlanRefused("DROP INDEX CONCURRENTLY cannot be taken back; write DROP INDEX", line=line)
     kind, cascade = _DROPPED[drop.removeType], drop.behavior == DropBehavior.DROP_CASCADE
     named = (object_named(kind, entry, line) for entry in drop.objects)
     may_be = bool(drop.missing_ok)

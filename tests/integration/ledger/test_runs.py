@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -138,7 +139,23 @@ def test_steps_are_kept_in_order_over_all_attempts(ledger_engine: Engine, take: 
     runs.record_step(ledger_engine, second, steps[1], {})
     runs.record_step(ledger_engine, second, steps[2], {})
 
-    assert _find(ledger_engine, first.run).steps == tuple(steps)
+    found = _find(ledger_engine, first.run).steps
+    assert [replace(step, ended_at=None) for step in found] == steps
+    times = [step.ended_at for step in found if step.ended_at is not None]
+    assert len(times) == 3
+    assert times == sorted(times)
+
+
+def test_a_step_keeps_what_it_says_of_itself(ledger_engine: Engine, take: Take) -> None:
+    """Section, detail and the time at which it ended by the target's clock are kept, and told in the audit event."""
+    claim, ended_at = take(), datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    step = replace(STEP, section="VERIFICATION", detail="5 gate(s) hold", ended_at=ended_at)
+
+    runs.record_step(ledger_engine, claim, step, {})
+
+    assert _find(ledger_engine, claim.run).steps == (step,)
+    told = _last(ledger_engine, claim.run).detail
+    assert (told["section"], told["detail"]) == ("VERIFICATION", "5 gate(s) hold")
 
 
 @pytest.mark.parametrize("outcome", ["completed", "failed"])

@@ -18,7 +18,8 @@ from worker.executor import CRASH_POINTS_PRESERVE
 
 #: At least so many transactions are committed while the run is in phase preserve.
 _COMMITS = 5_000
-_LOCK_TIMEOUT_MS = 1000
+#: The run's own; a writer may wait that long for it, and for another writer who does.
+_LOCK_TIMEOUT_MS, _WRITERS_TIMEOUT_MS = 500, 2000
 
 _ITEMS = """
 CREATE TABLE items (id int PRIMARY KEY, name text, price numeric, note text);
@@ -151,7 +152,7 @@ class _Writers:
         role = "postgres" if number == 0 else "goodbuy_app"
         with self._engine.connect(role) as conn:
             conn.execute("SET synchronous_commit = off")
-            conn.execute(f"SET lock_timeout = {_LOCK_TIMEOUT_MS}")
+            conn.execute(f"SET lock_timeout = {_WRITERS_TIMEOUT_MS}")
             if number == 0:
                 conn.execute("SET session_replication_role = replica")
             while not self._stop.is_set():

@@ -31,7 +31,9 @@ def test_twice_is_harmless(engine: Engine) -> None:
     """A second installation makes nothing anew, takes nothing away and keeps every registry row."""
     engine.row("DROP TABLE IF EXISTS t;")
     catalogs = (
-        "SELECT oid, to_jsonb(c) AS row FROM pg_class AS c WHERE relnamespace IN"
+        # Figures that autovacuum takes are not ours.
+        "SELECT oid, to_jsonb(c) - '{relpages,reltuples,relallvisible,relallfrozen,relfrozenxid,relminmxid}'::text[]"
+        " AS row FROM pg_class AS c WHERE relnamespace IN"
         " ('public'::regnamespace, 'emergency_backup'::regnamespace) ORDER BY oid"
     )
     before = engine.query(catalogs), engine.query("SELECT * FROM migration_rollbacks")

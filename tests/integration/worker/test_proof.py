@@ -163,9 +163,9 @@ class Tampered:
         """Write down what a later stage did; a plan that only drops has none."""
         return self.procedure.record_stage(session, number, created)
 
-    def registry_row(self, session: Session) -> int | None:
+    def registry_rows(self, session: Session) -> list[int]:
         """Return the plan's row."""
-        return self.procedure.registry_row(session)
+        return self.procedure.registry_rows(session)
 
 
 def apply(engine: Engine, extra: str, *, first: bool = False, at: Callable[[str], None] = pass_by) -> None:

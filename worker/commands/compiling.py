@@ -1,0 +1,172 @@
+"""Compiling one stage of a plan: what it reaches, how that is kept, and the exact statements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from worker.commands import sections
+from worker.commands.backup_views import make_views
+from worker.commands.rights import plan_owner
+from worker.objects import rows
+from worker.objects.keeping import Action, Address, Item, Keeping, Permits, merge, quoted
+from worker.objects.quarantine import Quarantine
+from worker.objects.rows import Watched
+from worker.online.choice import Chooser
+from worker.plan import stages as plan_stages
+from worker.plan.compile import (
+    compile_performed,
+    compile_removal,
+    sequence_positions,
+    table_locks,
+    watched_tables,
+)
+from worker.plan.impact import compute
+from worker.plan.parse import Script
+from worker.plan.performed import Performed
+from worker.plan.shapes import refuse_others
+from worker.plan.source import Plan
+from worker.plan.stages import Foreseen, split
+from worker.plan.statements import words
+from worker.target import Session
+from worker.work import Change, Section
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A stage, and the plan whose it is: that of the run, or a member of it."""
+
+    plan: Plan
+    stage: plan_stages.Stage
+    #: Its place in the run, from 0: what it keeps is told apart by it.
+    number: int
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """One stage of the plan, as the catalog stands."""
+
+    plan: Plan
+    items: tuple[Item, ...]
+    absent: tuple[str, ...]
+    keepings: tuple[Keeping, ...]
+    changes: tuple[Change, ...]
+    permits: Permits
+    #: Tables that a statement locks besides those of the keepings, by OID, with the mode.
+    locks: Mapping[int, str] = field(default_factory=dict)
+    #: Quarantine schemas that it is the first to need.
+    groundwork: tuple[Change, ...] = ()
+    #: Tables whose rows it may change.
+    watched: tuple[Watched, ...] = ()
+
+
+def staged(scripts: Sequence[tuple[Plan, Script]]) -> tuple[Staged, ...]:
+    """Return the stages of some scripts, one after the other; the first holds removals only, and may be empty."""
+    found = [(plan, stage) for plan, script in scripts for stage in split(script.statements)]
+    filled = [found[0], *((plan, stage) for plan, stage in found[1:] if stage.removals or stage.performed is not None)]
+    return tuple(Staged(plan, stage, number) for number, (plan, stage) in enumerate(filled))
+
+
+def compile_stage(
+    session: Session,
+    staged: Staged,
+    quarantine: Quarantine,
+    foreseen: Foreseen | None = None,
+    changed: frozenset[Address] = frozenset(),
+    *,
+    online: Chooser | None = None,
+) -> Compiled:
+    """Say what a stage does on the catalog as it is.
+
+    Args:
+        session: In the target.
+        staged: The stage.
+        quarantine: Where things go.
+        foreseen: In preflight, leads names that the script changes before back to what they are now.
+        changed: In preflight, what the stages before change.
+        online: Lets columns of large tables rely on copies that are made before apply.
+
+    Raises:
+        Refused: Any reason not to do it.
+    """
+    stage = staged.stage
+    known = len(quarantine.names)
+    if stage.performed is not None:
+        return _performed(session, staged, stage.performed, quarantine, foreseen)
+    impact = compute(session, stage.removals, staged.plan.options.accepts, foreseen, changed)
+    keepings = compile_removal(session, impact, quarantine)
+    if online is not None:
+        keepings = online.use(session, keepings, staged.plan.options.online_rows)
+    made = set() if online is None else {copy.quarantine for copy in online.copies}
+    views, view_permits = make_views(session, keepings)
+    return Compiled(
+        staged.plan,
+        impact.items,
+        impact.absent,
+        keepings,
+        (*(Change(_verb(k), k.remove, section=sections.of_item(k.item)) for k in keepings), *views),
+        merge([*(keeping.permits for keeping in keepings), view_permits]),
+        groundwork=_schemas([name for name in quarantine.names[known:] if name not in made]),
+    )
+
+
+def _performed(
+    session: Session,
+    staged: Staged,
+    performed: Performed,
+    quarantine: Quarantine,
+    foreseen: Foreseen | None,
+) -> Compiled:
+    known = len(quarantine.names)
+    owner = plan_owner(session, staged.plan)
+    keepings = compile_performed(session, performed, quarantine, foreseen)
+    watched = watched_tables(session, performed, staged.number, foreseen)
+    keepings = (*keepings, *sequence_positions(session, performed, watched))
+    before, after = _watching(watched, quarantine)
+    told = f"line {performed.line}: {words(performed.text)}"
+    run = Change(told, (performed.text,), owner, staged.stage.path, section=Section.STATEMENTS)
+    permits = [keeping.permits for keeping in keepings]
+    if performed.truncates:
+        permits.append(rows.truncated(session, watched))
+    locks = table_locks(session, performed, foreseen)
+    locks.update(dict.fromkeys((table.oid for table in watched), "ACCESS EXCLUSIVE"))
+    items = (*(keeping.item for keeping in keepings), *(rows.item(table, performed.line) for table in watched))
+    refuse_others(session, items, performed.line)
+    return Compiled(
+        staged.plan,
+        items,
+        (),
+        keepings,
+        (
+            *before,
+            *(Change(f"keep {k.item.label()}", k.remove) for k in keepings if k.remove),
+            run,
+            *(Change(f"note what became of {k.item.label()}", k.settle) for k in keepings if k.settle),
+            *after,
+        ),
+        merge(permits),
+        locks,
+        _schemas(quarantine.names[known:]),
+        tuple(watched),
+    )
+
+
+def _schemas(names: Sequence[str]) -> tuple[Change, ...]:
+    return tuple(Change(f"create {name}", (f"CREATE SCHEMA {quoted(name)}",), section=Section.BACKUP) for name in names)
+
+
+def _watching(watched: Sequence[Watched], quarantine: Quarantine) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
+    """Return what is done before and after a statement so that the rows that it changes are handed over."""
+    if not watched:
+        return (), ()
+    order = f"CREATE SEQUENCE IF NOT EXISTS {quoted(quarantine.copies, 'rows_order')}"
+    before = [
+        Change(f"watch the rows of {table.table}", (order, *rows.watch(table, quarantine.copies))) for table in watched
+    ]
+    after = [Change(f"let go of {table.table}", rows.unwatch(table, quarantine.copies)) for table in watched]
+    return tuple(before), tuple(after)
+
+
+def _verb(keeping: Keeping) -> str:
+    verb = {Action.MOVED: "move", Action.COPIED: "copy and drop", Action.DEFINED: "write down and drop"}
+    return f"{verb[keeping.item.action]} {keeping.item.label()}"
