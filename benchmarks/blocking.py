@@ -23,34 +23,16 @@ import argparse
 import json
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
 
 import psycopg
-from pydantic import SecretStr
-from sqlalchemy import Engine
 
-from ledger import commands, runs
-from ledger.database import open_ledger, transaction
-from ledger.installation import installation_id
+from benchmarks.stage import LARGE, SMALL, Stage, copy, make_template, stage
 from ledger.log import configure_logging
-from ledger.model import Command, Kind, Run, State
-from ledger.schema import upgrade
-from ledger.settings import Settings, TargetSettings
-from stepback.embedded import Postgres, ensure_roles_and_databases
-from stepback.sample import load_sample
-from worker.executor import Executor
-from worker.install import install
-from worker.target import connect
+from ledger.model import Kind
 
-#: Rows of health_metrics to compare.
-SMALL, LARGE = 100_000, 1_000_000
 #: What is required at LARGE, and between the two.
 AT_LEAST_SHORTER, AT_MOST_GROWTH = 50.0, 1.5
 
@@ -93,68 +75,24 @@ class Figures:
 
 def measure(rounds: int) -> list[Figures]:
     """Return the figures of every size and round, interleaved."""
-    with tempfile.TemporaryDirectory() as folder, Postgres.start(Path(folder)) as server:
-        ensure_roles_and_databases(server)
-        upgrade(server.superuser_url("stepback_ledger"))
-        engine = open_ledger(server.url("stepback_ledger", "stepback_app"))
-        try:
-            for rows in (SMALL, LARGE):
-                _make_template(server, rows)
-            return [_one(server, engine, rows) for _ in range(rounds) for rows in (SMALL, LARGE)]
-        finally:
-            engine.dispose()
+    with stage() as here:
+        for rows in (SMALL, LARGE):
+            make_template(here.server, rows)
+        return [_one(here, rows) for _ in range(rounds) for rows in (SMALL, LARGE)]
 
 
-def _make_template(server: Postgres, rows: int) -> None:
-    name = f"template_{rows}"
-    _admin(server, f"CREATE DATABASE {name} OWNER goodbuy_app")
-    load_sample(server.url(name, "goodbuy_app"))
-    with psycopg.connect(server.url(name, "goodbuy_app"), autocommit=True) as owner:
-        columns = [
-            row[0]
-            for row in owner.execute(
-                "SELECT attname::text FROM pg_attribute WHERE attrelid = 'health_metrics'::regclass AND attnum > 1"
-                " AND NOT attisdropped ORDER BY attnum"
-            )
-        ]
-        told = ", ".join(columns)
-        owner.execute(
-            f"INSERT INTO health_metrics ({told}) SELECT {told} FROM health_metrics,"
-            f" generate_series(1, 1 + {rows} / (SELECT count(*) FROM health_metrics))"
-            f" LIMIT {rows} - (SELECT count(*) FROM health_metrics)".encode()
-        )
-        owner.execute("VACUUM ANALYZE health_metrics")
-    target = connect(server.url(name, "stepback_worker"), "benchmark")
-    install(target)
-    target.execute(
-        "INSERT INTO public.migration_rollbacks (migration_name, rollback_sql) VALUES"
-        " ('add_health_metrics_table', 'DROP TABLE IF EXISTS health_metrics CASCADE')"
-    )
-    target.close()
-    _admin(server, "CHECKPOINT")
-
-
-def _one(server: Postgres, engine: Engine, rows: int) -> Figures:
-    with _copy(server, rows) as name:
+def _one(here: Stage, rows: int) -> Figures:
+    server = here.server
+    with copy(server, rows) as name:
         by_hand = _timed(server.url(name, "goodbuy_app"), _BY_HAND, server.superuser_url(name))
         back_by_hand = _timed(server.url(name, "goodbuy_app"), _BACK_BY_HAND, server.superuser_url(name))
-    with _copy(server, rows) as name:
-        rollback = _stepback(engine, server.url(name, "stepback_worker"), Kind.ROLLBACK, None)
-        recover = _stepback(engine, server.url(name, "stepback_worker"), Kind.RECOVER, rollback.run)
+    with copy(server, rows) as name:
+        url = server.url(name, "stepback_worker")
+        rollback = here.carry_out(url, _PLANS, Kind.ROLLBACK, _MIGRATION)
+        recover = here.carry_out(url, _PLANS, Kind.RECOVER, _MIGRATION, rollback.run)
     assert rollback.blocked_seconds is not None
     assert recover.blocked_seconds is not None
     return Figures(rows, by_hand, rollback.blocked_seconds, back_by_hand, recover.blocked_seconds)
-
-
-@contextmanager
-def _copy(server: Postgres, rows: int) -> Iterator[str]:
-    name = f"copy_{uuid4().hex[:8]}"
-    _admin(server, f"CREATE DATABASE {name} TEMPLATE template_{rows} OWNER goodbuy_app STRATEGY file_copy")
-    _admin(server, "CHECKPOINT")
-    try:
-        yield name
-    finally:
-        _admin(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _timed(url: str, script: str, admin_url: str) -> float:
@@ -165,26 +103,6 @@ def _timed(url: str, script: str, admin_url: str) -> float:
         began = time.monotonic()
         session.execute(f"BEGIN; {script} COMMIT".encode())
         return time.monotonic() - began
-
-
-def _stepback(engine: Engine, url: str, kind: Kind, subject: int | None) -> Run:
-    settings = Settings(targets={"goodbuy_hq": TargetSettings(url=SecretStr(url), plans=_PLANS)})
-    until = datetime.now(UTC) + timedelta(hours=1)
-    command = Command(uuid4(), kind, "goodbuy_hq", _MIGRATION, subject, None, "benchmark", "", until)
-    with transaction(engine) as conn:
-        run, _ = commands.record(conn, command, envelope=str(command.command_id), idempotency_key=None)
-    claim = runs.claim(engine, command.command_id, worker="benchmark", lease_seconds=60)
-    assert claim is not None
-    state = Executor(engine, settings, installation_id(engine)).carry_out(claim)
-    with transaction(engine) as conn:
-        done = runs.find(conn, run)
-    assert state is State.COMPLETED, done.error
-    return done
-
-
-def _admin(server: Postgres, statement: str) -> None:
-    with psycopg.connect(server.superuser_url("postgres"), autocommit=True) as admin:
-        admin.execute(statement.encode())
 
 
 @dataclass(frozen=True)

@@ -193,6 +193,12 @@ class LockBudgetSpent(Failed):
     code = "lock_budget_spent"
 
 
+class CopyNotComplete(Failed):
+    """Columns could not be copied whole while others write; the message says what stood in the way."""
+
+    code = "copy_not_complete"
+
+
 class StatementFailed(Failed):
     """The server refused a statement of the run."""
 
@@ -206,6 +212,13 @@ class LockNotAvailable(StepbackError):
     """One lock was not granted within lock_timeout; tried again while the budget lasts."""
 
     code = "lock_not_available"
+    retryable = True
+
+
+class CopyOutdated(StepbackError):
+    """Under the locks a copy of columns is not proved complete any more; it is completed, and apply tried again."""
+
+    code = "copy_outdated"
     retryable = True
 
 

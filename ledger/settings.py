@@ -44,6 +44,8 @@ class WorkerSettings(_Section):
     lease_seconds: Annotated[float, Field(ge=1, le=3600)] = 15
     #: How often unfinished commands are looked for and rung again.
     reconcile_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 2
+    #: How often targets are looked through for what runs that are over have left behind.
+    sweep_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 60
     #: How long a target may be unreachable before a person has to look.
     unreachable_seconds: Annotated[float, Field(ge=0, le=86400)] = 60
     #: Attempts before a person has to look.

@@ -165,6 +165,7 @@ class Engine:
         accepts: Sequence[str] = (),
         members: Sequence[str] = (),
         migration: str = "m",
+        online_rows: int | None = None,
     ) -> None:
         """Write a folder plan; without a script it is a composite one."""
         folder = self.plans / migration
@@ -174,7 +175,8 @@ class Engine:
                 (folder / name).write_text(text, encoding="utf-8")
         options = {"accepts": accepts, "members": members}
         told = "".join(f"{key} = {json.dumps(list(value))}\n" for key, value in options.items() if value)
-        if told:
+        told += "" if online_rows is None else f"online_rows = {online_rows}\n"
+        if told or (folder / "plan.toml").exists():
             (folder / "plan.toml").write_text(told, encoding="utf-8")
 
     def row(self, rollback: str, *, migration: str = "m", role: str = "goodbuy_app", recorded_by: str = "") -> None:

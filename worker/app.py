@@ -1,4 +1,4 @@
-"""The worker process: settings, logs, metrics, broker, actor and reconciler put together."""
+"""The worker process: settings, logs, metrics, broker, actor, reconciler and sweeper put together."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from worker.actor import answer
 from worker.executor import Executor, pass_by
 from worker.intake import Intake
 from worker.reconcile import Reconciler
+from worker.sweep import Sweeper
 
 #: Out of a million polls, how many look for messages of dead workers: all.
 _ALWAYS = 1_000_000
@@ -39,6 +40,7 @@ EVENT_TYPES = frozenset(
         "step_completed",
         "step_failed",
         "lock_waited",
+        "copy_outdated",
         "attempt_postponed",
         *(f"run_{state}" for state in ("completed", "failed", "refused", "needs_operator")),
     }
@@ -80,14 +82,17 @@ def serve(settings: Settings, *, at: Callable[[str], None] = pass_by) -> int:
     answer(broker, executor, name)
     crew = dramatiq.Worker(broker, worker_threads=settings.worker.threads)
     reconciler = Reconciler(engine, broker, settings.worker.reconcile_seconds)
+    sweeper = Sweeper(engine, settings, executor.installation)
     crew.start()
     reconciler.start()
+    sweeper.start()
     log.info("worker_started", worker=name, metrics_port=port, threads=settings.worker.threads)
     while not stop.wait(_LOOK_SECONDS):
         # A signal that met another thread, as it may after a freeze, is only seen when this one wakes.
         pass
     log.info("worker_stopping", worker=name)
     reconciler.stop()
+    sweeper.stop()
     crew.stop(timeout=_STOP_MS)
     engine.dispose()
     log.info("worker_stopped", worker=name)

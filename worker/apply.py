@@ -15,6 +15,7 @@ from worker.fence import Done, Holder
 from worker.journal import Journal
 from worker.moment import Moment
 from worker.objects.keeping import merge
+from worker.online import copying
 from worker.proof import Witness, prove
 from worker.target import Session
 from worker.work import Change, Lock, Section, Work
@@ -45,6 +46,7 @@ class Apply:
 
         Raises:
             LockNotAvailable: Nothing was changed; may be tried again.
+            CopyOutdated: Nothing was changed; what is copied online must be completed first.
             OutcomeUnknown: The connection broke during COMMIT.
             StepbackError: Anything else; the transaction was taken back.
         """
@@ -67,6 +69,7 @@ class Apply:
             # Creating a schema makes the server forget its plans, so everything is rehearsed after that.
             witness.rehearse(session)
             gates.closing(session, 0)
+            copying.look(session, work.online)
             stamp.take(session, work.items, work.locks)
             work = replace(work, queries=compatibility.working(session, work.queries))
             first_lock = time.monotonic()
@@ -74,6 +77,7 @@ class Apply:
             self.at("locked")
             looked = moment.of(session)
             self._still(expected, seen)
+            copying.prove(session, work.online)
             self._do(work, witness, looked, journal, first_lock)
             session.commit()
         except OutcomeUnknown:

@@ -1,12 +1,13 @@
-"""Carries out any command: fence, marker, preflight, apply, finish, settle; journal, audit and crash points.
+"""Carries out any command: fence, marker, preflight, preserve, apply, finish, settle; journal, audit, crash points.
 
 The only orchestrator. What a command comes down to is its `Procedure`'s business; how it is done is ours:
 
 1. raise the fence and look for the marker: has an earlier attempt committed?
 2. preflight: reads only; nearly every refusal happens here
-3. apply: one transaction, worker/apply.py
-4. finish: repeatable work after COMMIT, which never undoes it
-5. settle: the run's final state in the ledger
+3. preserve: columns of large tables are copied while others write, worker/online
+4. apply: one transaction, worker/apply.py
+5. finish: repeatable work after COMMIT, which never undoes it
+6. settle: the run's final state in the ledger
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from sqlalchemy import Engine
 from ledger import commands, runs
 from ledger.database import transaction
 from ledger.errors import (
+    CopyNotComplete,
+    CopyOutdated,
     Expired,
     Fenced,
     LeaseLost,
@@ -50,6 +53,8 @@ from worker.commands.rollback import Rollback
 from worker.fence import Holder, Marker
 from worker.lease import Lease
 from worker.objects.remarks import as_document
+from worker.online import leftovers
+from worker.online.copying import Copying
 from worker.target import Session, connect
 from worker.work import FinishStep, Work
 
@@ -82,11 +87,33 @@ CRASH_POINTS: Final = (
     "settled",
 )
 
+#: The same between registry_in_progress and apply_entered, where columns are copied online; chunks are copied only if
+#: somebody wrote meanwhile.
+CRASH_POINTS_PRESERVE: Final = (
+    "preserve_entered",
+    "copy_made",
+    "preserve_step_journaled",
+    "copy_kept",
+    "chunk_copied",
+    "copy_complete",
+)
+
 #: The same where it does not work out.
-CRASH_POINTS_ASIDE: Final = ("lock_wait_journaled", "registry_left", "postponement_journaled", "released")
+CRASH_POINTS_ASIDE: Final = (
+    "lock_wait_journaled",
+    "writers_waited_for",
+    "copy_discarded",
+    "copy_outdated_journaled",
+    "registry_left",
+    "copy_let_go",
+    "postponement_journaled",
+    "released",
+)
 
 #: Longest pause between two tries at the locks.
 _MAX_PAUSE_SECONDS: Final = 2.0
+#: How often apply may find that what is copied online must be completed again.
+_COPY_TRIES: Final = 5
 
 _T = TypeVar("_T")
 
@@ -95,7 +122,7 @@ log = structlog.get_logger(__name__)
 
 def pass_by(point: str) -> None:
     """Go on: what happens at a crash point in production."""
-    if point not in CRASH_POINTS + CRASH_POINTS_ASIDE:
+    if point not in CRASH_POINTS + CRASH_POINTS_PRESERVE + CRASH_POINTS_ASIDE:
         raise AssertionError(f"crash point {point!r} is not listed")
 
 
@@ -199,7 +226,7 @@ class _Attempt:
             procedure = self._procedure(target)
             work = self._preflight(session, procedure)
             self._say_in_progress(session, procedure, target)
-            self._apply(session, witness, procedure, work, target)
+            self._preserve_and_apply(session, witness, procedure, work, target)
             marker = fence.look_up(session, self._holder)
             assert marker is not None  # noqa: S101 - it committed with the rest
         self._committed = True
@@ -282,6 +309,39 @@ class _Attempt:
         self._check_still_wanted()
         self._patiently(target, say)
         self._at("registry_in_progress")
+
+    def _preserve_and_apply(
+        self, session: Session, witness: Session, procedure: Procedure, work: Work, target: TargetSettings
+    ) -> None:
+        for _ in range(_COPY_TRIES):
+            self._preserve(session, work, target)
+            try:
+                return self._apply(session, witness, procedure, work, target)
+            except CopyOutdated as error:
+                self._event("copy_outdated", "outdated", {"message": error.message})
+                self._at("copy_outdated_journaled")
+        raise CopyNotComplete(
+            f"columns were copied {_COPY_TRIES} times, and each time their table or the triggers that copy were altered"
+            " before the lock was granted; see who does so, then ask again"
+        )
+
+    def _preserve(self, session: Session, work: Work, target: TargetSettings) -> None:
+        """Copy what is copied online, or complete what an earlier attempt began."""
+        if not work.online:
+            return
+        runs.enter(self._engine, self._claim, Phase.PRESERVE)
+        self._at("preserve_entered")
+        patiently = partial(self._patiently, target)
+        for copy in work.online:
+            copying = Copying(session, self._holder, copy, patiently, self._lease.check, self._at)
+            self._preserve_step(f"copy columns of {copy.label}", copying.make)
+            self._preserve_step(f"compare columns of {copy.label}", copying.complete)
+
+    def _preserve_step(self, step: str, act: Callable[[], dict[str, Json]]) -> None:
+        began = time.monotonic()
+        told = act()
+        self._record(StepRecord(Phase.PRESERVE, step, "completed", time.monotonic() - began), told)
+        self._at("preserve_step_journaled")
 
     def _apply(
         self, session: Session, witness: Session, procedure: Procedure, work: Work, target: TargetSettings
@@ -404,7 +464,18 @@ class _Attempt:
         except (TargetUnreachable, OutcomeUnknown, LockBudgetSpent) as second:
             return self._postpone(second)
         self._at("registry_left")
+        self._let_go(session, target)
         return self._settle(_end_state(error, touched=touched), error)
+
+    def _let_go(self, session: Session, target: TargetSettings) -> None:
+        """Take away copies that no apply will use; what cannot be had now is left to worker/sweep.py."""
+        try:
+            for left in leftovers.of_run(session, self._holder.installation, self._holder.run):
+                act = partial(leftovers.let_go, session, self._holder.installation, left, self._holder.attempt)
+                self._patiently(target, act)
+                self._at("copy_let_go")
+        except (LockBudgetSpent, TargetUnreachable, OutcomeUnknown) as error:
+            log.warning("copy_left_behind", run=self._claim.run, code=error.code)
 
     def _postpone(self, error: StepbackError) -> State | None:
         """Leave the run to a later attempt, or to a person once it has been tried for long enough."""

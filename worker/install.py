@@ -13,6 +13,7 @@ _NEEDED = (
     "emergency_backup.fence",
     "emergency_backup.marker",
     "emergency_backup.preserved_objects",
+    "emergency_backup.online_copies",
 )
 
 

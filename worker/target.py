@@ -5,7 +5,7 @@ Nobody else in the worker catches the driver's errors.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -215,6 +215,36 @@ class Session:
             new = str(min(int(value) or limited, limited)) if limited else value
             self.rows("SELECT set_config(%s, %s, true)", (name, new))
         return usual
+
+    def chunks(self, query: str, size: int) -> Generator[list[Row]]:
+        """Run a query in a snapshot of its own, outside any transaction, and give its rows in chunks.
+
+        The server has found them all and let the snapshot go before the first is given. To be closed after use.
+
+        Args:
+            query: Sees one moment, however long it takes.
+            size: Rows in a chunk.
+        """
+        cursor = '"stepback chunks"'
+        self.begin(read_only=True)
+        try:
+            # All rows are wanted, not the first ones soon; and there is one such query at a time.
+            self.execute(
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;"
+                " SET LOCAL cursor_tuple_fraction = 1; SET LOCAL work_mem = '64MB'"
+            )
+            self.execute(f"DECLARE {cursor} NO SCROLL CURSOR WITH HOLD FOR {query}")
+            self.execute("COMMIT")
+        except BaseException as first:
+            self._rollback_after(first)
+            raise
+        try:
+            while found := self.rows(f"FETCH FORWARD {size} FROM {cursor}"):
+                yield found
+        finally:
+            if not self._connection.closed:
+                with self._unprepared():
+                    self._connection.execute(f"CLOSE {cursor}".encode())
 
     def row(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Row | None:
         """Run a query and return its first row, or None."""

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from worker.objects.keeping import Item, Permits
+from worker.objects.online_copy import OnlineCopy
 from worker.objects.remarks import Mention, Pin
 from worker.target import Session
 
@@ -122,6 +123,8 @@ class Work:
     changes: tuple[Change, ...]
     #: Catalog rows that the changes explain to the proof.
     permits: Permits
+    #: What is copied before apply, and must be complete under its locks.
+    online: tuple[OnlineCopy, ...] = ()
     #: Done in the same transaction before the locks: touches nothing of the application's.
     groundwork: tuple[Change, ...] = ()
     #: The stages after the first as they are foreseen; each is compiled when those before it have run.

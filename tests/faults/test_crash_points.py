@@ -14,7 +14,7 @@ from ledger.model import Command, Kind, Run, State
 from tests.faults.effects import one_effect
 from tests.faults.processes import Station, wait_for
 from tests.harness import Engine
-from worker.executor import CRASH_POINTS, CRASH_POINTS_ASIDE
+from worker.executor import CRASH_POINTS, CRASH_POINTS_ASIDE, CRASH_POINTS_PRESERVE
 from worker.fingerprint import Fingerprint
 from worker.target import Session
 
@@ -213,6 +213,53 @@ def test_kill_on_the_way_down(station: Station, point: str, tmp_path: Path) -> N
     assert engine.fingerprint() == before
 
 
+def test_every_point_of_an_online_copy_is_passed(sample_engine: Engine, trace: _Trace, tmp_path: Path) -> None:
+    """Columns that are copied online pass their points in order, in their place, each effect apart from the next."""
+    engine = sample_engine
+    engine.plans = tmp_path
+    engine.plan("ALTER TABLE health_metrics DROP COLUMN overall_score;", online_rows=0)
+    write = {
+        "copy_made": "UPDATE health_metrics SET overall_score = 1 WHERE id IN (SELECT id FROM health_metrics LIMIT 1)"
+    }
+
+    def at(point: str) -> None:
+        trace.seen.append(f"point {point}")
+        if point in write:
+            # Not through a session of ours: no effect of the run's.
+            engine.owner(write.pop(point))
+
+    engine.at = at
+
+    done = engine.rollback()
+
+    assert done.state is State.COMPLETED, done.error
+    place = CRASH_POINTS.index("apply_entered")
+    assert trace.points == [*CRASH_POINTS[:place], *CRASH_POINTS_PRESERVE, *CRASH_POINTS[place:]]
+    assert trace.effects_without_point() == []
+
+
+def test_points_of_a_copy_that_is_given_up(sample_engine: Engine, trace: _Trace, tmp_path: Path) -> None:
+    """A copy that is outdated again and again, and is let go in the end, has no two effects without a point either."""
+    engine = sample_engine
+    engine.plans = tmp_path
+    engine.plan("ALTER TABLE health_metrics DROP COLUMN overall_score;", online_rows=0)
+
+    def at(point: str) -> None:
+        trace.seen.append(f"point {point}")
+        if point == "apply_entered":
+            engine.owner("BEGIN; TRUNCATE health_metrics; ROLLBACK; CLUSTER health_metrics USING health_metrics_pkey")
+
+    engine.at = at
+
+    done = engine.rollback()
+
+    assert done.error is not None
+    assert done.error.code == "copy_not_complete"
+    assert {"writers_waited_for", "copy_outdated_journaled", "registry_left", "copy_let_go"} <= set(trace.points)
+    assert trace.effects_without_point() == []
+
+
 def test_points_aside_are_listed() -> None:
-    """The points aside are not those of the way through."""
-    assert not set(CRASH_POINTS) & set(CRASH_POINTS_ASIDE)
+    """No point is in two of the lists."""
+    every = (*CRASH_POINTS, *CRASH_POINTS_PRESERVE, *CRASH_POINTS_ASIDE)
+    assert len(set(every)) == len(every)

@@ -12,6 +12,7 @@ from worker.objects import rows
 from worker.objects.keeping import Action, Address, Item, Keeping, Permits, merge, quoted
 from worker.objects.quarantine import Quarantine
 from worker.objects.rows import Watched
+from worker.online.choice import Chooser
 from worker.plan import preserves
 from worker.plan import stages as plan_stages
 from worker.plan.compile import (
@@ -82,6 +83,8 @@ def compile_stage(
     quarantine: Quarantine,
     foreseen: Foreseen | None = None,
     changed: frozenset[Address] = frozenset(),
+    *,
+    online: Chooser | None = None,
 ) -> Compiled:
     """Say what a stage does on the catalog as it is.
 
@@ -91,6 +94,7 @@ def compile_stage(
         quarantine: Where things go.
         foreseen: In preflight, leads names that the script changes before back to what they are now.
         changed: In preflight, what the stages before change.
+        online: Lets columns of large tables rely on copies that are made before apply.
 
     Raises:
         Refused: Any reason not to do it.
@@ -101,6 +105,9 @@ def compile_stage(
         return _performed(session, staged, stage.performed, quarantine, foreseen)
     impact = compute(session, stage.removals, foreseen, changed)
     keepings = compile_removal(session, impact, quarantine)
+    if online is not None:
+        keepings = online.use(session, keepings, staged.plan.options.online_rows)
+    made = set() if online is None else {copy.quarantine for copy in online.copies}
     views, view_permits = make_views(session, keepings)
     return Compiled(
         staged.plan,
@@ -109,7 +116,7 @@ def compile_stage(
         keepings,
         (*(Change(_verb(k), k.remove, section=sections.of_item(k.item)) for k in keepings), *views),
         merge([*(keeping.permits for keeping in keepings), view_permits]),
-        groundwork=_schemas(quarantine.names[known:]),
+        groundwork=_schemas([name for name in quarantine.names[known:] if name not in made]),
         unaccepted=impact.unaccepted,
     )
 

@@ -20,6 +20,7 @@ from worker.fence import Holder
 from worker.objects import rows
 from worker.objects.keeping import Action, Address, Item, Keeping
 from worker.objects.quarantine import Quarantine
+from worker.online.choice import Chooser
 from worker.plan import preserves, source
 from worker.plan.acceptance import Acceptance
 from worker.plan.aside import Aside
@@ -49,6 +50,7 @@ class Rollback:
         self._first: Compiled | None = None
         self._now: Compiled | None = None
         self._asides = Asides()
+        self._online = Chooser()
         #: Migrations that there is something to undo of.
         self._concerned: set[str] = set()
         #: What preflight found: a later stage may reach nothing else that was there before.
@@ -112,6 +114,7 @@ class Rollback:
             impact_sha256=impact_sha256,
             plan_sha256=plan.sha256,
             locks=_locks(session, compiled, _asked_for(session, statements)),
+            online=self._online.copies,
             groundwork=first.groundwork,
             changes=first.changes,
             later=tuple((*entry.groundwork, *entry.changes) for entry in compiled[1:]),
@@ -129,6 +132,7 @@ class Rollback:
             outcome_status="in_progress" if required else "completed",
             notes=(
                 *(note for _plan, script in scripts for note in script.notes),
+                *self._online.notes,
                 *(f"{name} does not exist: nothing to do for it" for name in absent),
                 *remarks.notes,
             ),
@@ -227,7 +231,9 @@ class Rollback:
     ) -> Compiled:
         staged = self._stages[number]
         with session.resolving(staged.stage.path), self._speaking_of(staged.plan):
-            compiled = compile_stage(session, staged, quarantine, foreseen, changed)
+            # What a later stage drops, the plan itself may have written before.
+            online = self._online if number == 0 else None
+            compiled = compile_stage(session, staged, quarantine, foreseen, changed, online=online)
         if staged.plan is self._plan:
             return compiled
         return replace(compiled, items=tuple(_of_member(item, staged.plan) for item in compiled.items))

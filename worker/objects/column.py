@@ -1,12 +1,13 @@
 """Columns are copied, with the table's key, into a table in quarantine, then dropped.
 
-The copy is made inside apply, under the lock that the DROP needs anyway, and holds every row.
+The copy is made inside apply, under the lock that the DROP needs anyway, and holds every row; that of a large table is
+made before, while others write (worker/objects/online_copy.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ledger.errors import PlanRefused
 from ledger.model import Json
@@ -211,6 +212,12 @@ def _with_values(session: Session, keeping: Keeping, copy: Copy) -> Keeping:
         relation=keeping.relation,
         facts={**keeping.facts, "brings_values": True, "rewrites": rewrites},
     )
+
+
+def without_copy(keeping: Keeping) -> Keeping:
+    """Return how a column goes whose values are in the copy already; its table's policies do not bind the owner."""
+    assert keeping.facts["brings_values"] and keeping.remove[0].startswith("CREATE TABLE ")  # noqa: S101, PT018 - as above
+    return replace(keeping, remove=keeping.remove[1:])
 
 
 def _add(session: Session, item: Item, column: Row, table: str) -> list[str]:

@@ -83,6 +83,7 @@ WITH RECURSIVE reach (oid) AS (
         SELECT c.oid FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
           JOIN pg_class AS c ON c.relkind IN ('r', 'p', 'v') AND p.prosrc ~* {_word("c.relname")}
          WHERE t.tgrelid = reach.oid AND NOT t.tgisinternal
+           AND NOT starts_with(p.pronamespace::regnamespace::text, 'emergency_backup')
     ) AS next
 )
 SELECT DISTINCT c.oid::bigint, n.nspname AS schema, c.relname AS name, c.oid::regclass::text AS identity,

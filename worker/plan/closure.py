@@ -79,7 +79,9 @@ SELECT d.classid::regclass::text AS catalog, d.objid::bigint, d.objsubid AS subi
        told.type AS kind, told.identity AS name, told.schema AS schema,
        c.relkind::text AS relkind, con.contype::text AS contype, con.confrelid::bigint AS confrelid,
        con.contypid::bigint AS of_domain, coalesce(con.conparentid, t.tgparentid, 0) <> 0 AS inherited,
-       coalesce(t.tgisinternal, false) AS internal, a.adnum,
+       -- Triggers that keep a copy of columns true are not the application's.
+       coalesce(t.tgisinternal OR starts_with(f.pronamespace::regnamespace::text, 'emergency_backup_r'), false)
+           AS internal, a.adnum,
        home.oid::bigint AS home, home.relnamespace::regnamespace::text AS home_schema,
        EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x'))
            AS of_constraint,
@@ -93,6 +95,7 @@ SELECT d.classid::regclass::text AS catalog, d.objid::bigint, d.objsubid AS subi
         AND own.refclassid = 'pg_class'::regclass AND own.deptype IN ('a', 'i')
   LEFT JOIN pg_constraint AS con ON d.classid = 'pg_constraint'::regclass AND con.oid = d.objid
   LEFT JOIN pg_trigger AS t ON d.classid = 'pg_trigger'::regclass AND t.oid = d.objid
+  LEFT JOIN pg_proc AS f ON f.oid = t.tgfoid
   LEFT JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid
   LEFT JOIN pg_policy AS p ON d.classid = 'pg_policy'::regclass AND p.oid = d.objid
   LEFT JOIN pg_statistic_ext AS s ON d.classid = 'pg_statistic_ext'::regclass AND s.oid = d.objid

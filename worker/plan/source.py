@@ -35,6 +35,8 @@ class Options(BaseModel):
     preserves: tuple[str, ...] = ()
     #: Role that the plan's own statements are run as; the owner of the database if nothing is said.
     owner: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    #: From so many rows on, dropped columns are copied before apply, while others write; 0: always where it can be.
+    online_rows: Annotated[int, Field(ge=0)] = 50_000
     #: Migrations whose plans are carried out in this order, in one transaction, instead of a script of its own.
     members: Annotated[tuple[str, ...], Field(max_length=100)] = ()
 
