@@ -13,6 +13,7 @@ from worker import compatibility, gates, registry
 from worker.commands.backup_views import make_views
 from worker.commands.locks import locks_of, relation_names
 from worker.commands.rights import check_rights, check_writer, plan_owner
+from worker.commands.undoing import refuse_what_would_stay
 from worker.fence import Holder
 from worker.objects import rows
 from worker.objects.keeping import Action, Address, Item, Keeping, Permits, merge, quoted
@@ -150,7 +151,9 @@ class Rollback:
             changed = rows.keep(session, watched, self._quarantine.copies, self._counted, line)
         rebuilt = {name for k in self._now.keepings for name in _names(k.facts.get("rebuilt"))}
         made = [_created(row, line) for row in created if row["name"] not in rebuilt]
-        self._created.update(keeping.item.address for keeping in made)
+        refuse_what_would_stay(session, [keeping.item.address for keeping in made], line)
+        # What the server made again for a statement was foreseen under another OID.
+        self._created.update(Address(row["catalog"], row["objid"], row["subid"]) for row in created)
         keepings = (*self._now.keepings, *changed, *made)
         self._preserve(session, keepings)
         return counting_steps(keepings)

@@ -132,9 +132,12 @@ def sequences(session: Session, text: str) -> list[int]:
     return [row["oid"] for row in session.rows(_MENTIONED, {"text": text, "kinds": ["S"]})]
 
 
+#: Sequences of a partitioned table are its own, while the rows are its partitions'.
 _OWNED = """
-SELECT objid::bigint FROM pg_depend
- WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND refobjid = ANY (%s::oid[])
+SELECT DISTINCT objid::bigint FROM pg_depend
+ WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND refobjid IN (
+           SELECT relid FROM unnest(%s::oid[]) AS t (oid)
+            CROSS JOIN LATERAL (SELECT t.oid UNION SELECT pg_partition_ancestors(t.oid)::oid) AS family (relid))
    AND deptype IN ('a', 'i') AND objid IN (SELECT seqrelid FROM pg_sequence)
 """
 

@@ -5,6 +5,7 @@ Source: PostgreSQL documentation, "Dependency Tracking" and the catalog page of 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -310,7 +311,8 @@ def refuse_unaccepted(closure: Closure, accepts: Sequence[str]) -> None:
     """
     refused = sorted(item.label() for item in closure.unaccepted if item.label() not in accepts)
     if refused:
-        lines = ", ".join(f'"{label}"' for label in refused)
+        # Strings of TOML, whose escapes are those of JSON: names may hold quotes.
+        lines = ", ".join(json.dumps(label, ensure_ascii=False) for label in refused)
         raise ImpactNotAccepted(
             f"CASCADE would take {len(refused)} object(s) that the plan does not name: {', '.join(refused)}."
             f" If that is meant, add to plan.toml: accepts = [{lines}]"

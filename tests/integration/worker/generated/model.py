@@ -41,6 +41,7 @@ class Column:
     value: str | None
     #: Whether it is part of the key.
     key: bool = False
+    generated: bool = False
 
     def __str__(self) -> str:
         """Return its name quoted."""
@@ -55,6 +56,7 @@ class Table:
     columns: list[Column]
     heirs: tuple[Name, ...] = ()
     partitioned: bool = False
+    logged: bool = True
 
     @property
     def key(self) -> list[Column]:

@@ -48,6 +48,9 @@ _KEYS: Final[tuple[tuple[str, tuple[Column, ...]], ...]] = (
     ("id integer", (Column("id", "integer", "n"),)),
 )
 
+#: Types of which each row has another value, and which have an order.
+_DISTINCT: Final = frozenset({"integer", "bigint", "text", "date", "uuid", "numeric(10, 2)", 'text COLLATE "C"'})
+
 _PLURAL: Final = ("goods", "Odd One", "order", 'quo"te', "naïve", "long_" + "x" * 55)
 _ACTIONS: Final = ("", " ON DELETE CASCADE", " ON DELETE SET NULL", " ON UPDATE CASCADE", " DEFERRABLE INITIALLY DEFERRED")
 
@@ -59,6 +62,8 @@ class Making:
         self.draw = draw
         self.schema = Schema(["public"])
         self._types = dict(_BUILT_IN)
+        #: Of the table in the making: whether it is logged, and not partitioned.
+        self._permanent = self._whole = True
 
     # -- drawing ----------------------------------------------------------------
 
@@ -82,7 +87,7 @@ class Making:
 
     def home(self) -> None:
         """Make a second schema."""
-        name = self.one(["shop", "Second Home"])
+        name = ("shop", "Second Home", "third")[len(self.schema.homes) - 1]
         self.say(f"CREATE SCHEMA {ident(name)}")
         self.schema.homes.append(name)
 
@@ -112,7 +117,7 @@ class Making:
     def sequence(self) -> None:
         """Make a sequence that nothing owns."""
         name = self.name("counter")
-        self.say(f"CREATE SEQUENCE {name} START {self.one([1, 7])} INCREMENT {self.one([1, -1, 5])} MINVALUE -99")
+        self.say(f"CREATE SEQUENCE {name} {self.one(['START 1', 'START 7 INCREMENT 5', 'START -1 INCREMENT -1'])}")
         if self.yes():
             self.say(f"SELECT nextval('{name}')")
         self.schema.parts.sequences.append(name)
@@ -135,14 +140,15 @@ class Making:
         if partitioned:
             definition, key = _KEYS[0]
         columns, definitions = list(key), [definition]
+        unlogged = made == "plain" and self.draw(st.integers(0, 7)) == 7
+        self._permanent, self._whole = not unlogged, not partitioned
         for _ in range(self.draw(st.integers(1, 4))):
             column, told = self._column(f"c{len(columns)}" if not self.yes() else f"C {len(columns)}", columns)
             columns.append(column)
             definitions.append(told)
         how = f" PARTITION BY {made} (id)" if partitioned else ""
-        unlogged = "UNLOGGED " if made == "plain" and self.draw(st.integers(0, 5)) == 5 else ""
-        self.say(f"CREATE {unlogged}TABLE {name} ({', '.join(definitions)}){how}")
-        table = Table(name, columns, partitioned=partitioned)
+        self.say(f"CREATE {'UNLOGGED ' if unlogged else ''}TABLE {name} ({', '.join(definitions)}){how}")
+        table = Table(name, columns, partitioned=partitioned, logged=not unlogged)
         self.schema.tables.append(table)
         if made != "plain":
             table.heirs = self._heirs(name, made)
@@ -151,9 +157,9 @@ class Making:
     def _column(self, name: str, before: list[Column]) -> tuple[Column, str]:
         kind = self.draw(st.integers(0, 9))
         told = ident(name)
-        numbers = [column for column in before if column.type == "integer"]
+        numbers = [column for column in before if column.type == "integer" and not column.generated]
         if kind == 0 and numbers:
-            return Column(name, "integer", None), f"{told} integer GENERATED ALWAYS AS ({self.one(numbers)} + 1) STORED"
+            return Column(name, "integer", None, generated=True), f"{told} integer GENERATED ALWAYS AS ({self.one(numbers)} + 1) STORED"
         if kind in (1, 2, 3):
             reference = self._reference(told)
             if reference is not None:
@@ -168,12 +174,13 @@ class Making:
             rest = self.one([f"DEFAULT {function}(3)", f"CHECK ({function}({told}) > 0)", f"CONSTRAINT {ident('k ' + name)} CHECK ({function}({told}) < 99)"])
             return Column(name, "integer", "n"), f"{told} integer {rest}"
         type_ = self.one(sorted(self._types))
-        rest = self.one(["", "", " NOT NULL", f" CHECK ({told} IS NOT NULL)", " UNIQUE", f" DEFAULT {self._types[type_].replace('n', 'n')}" if "n" not in self._types[type_] else ""])
+        rest = self.one(["", "", " NOT NULL", f" CHECK ({told} IS NOT NULL)", " DEFAULT NULL", " UNIQUE" if self._whole and type_ in _DISTINCT else ""])
         return Column(name, type_, self._types[type_]), f"{told} {type_}{rest}"
 
     def _reference(self, told: str) -> str | None:
         parents = [table for table in self.schema.tables if len(table.key) == 1 and not table.partitioned]
         parents = [table for table in parents if "DEFERRABLE" not in self._said(table)]
+        parents = [table for table in parents if table.logged or not self._permanent]
         if not parents:
             return None
         parent = self.one(parents)
@@ -193,14 +200,13 @@ class Making:
                 self.say(f"CREATE TABLE {other} PARTITION OF {name} FOR VALUES FROM (2) TO (MAXVALUE)")
             case _:
                 self.say(f"CREATE TABLE {one} (own text DEFAULT 'own') INHERITS ({name})")
-                self.say(f"INSERT INTO {one} DEFAULT VALUES ON CONFLICT DO NOTHING") if False else None
                 return (one,)
         return one, other
 
     def _fill(self, table: Table) -> None:
         given = [column for column in table.columns if column.value is not None]
         if not given:
-            self.say(f"INSERT INTO {table.name} DEFAULT VALUES")
+            self.say(f"INSERT INTO {table.name} SELECT FROM generate_series(1, {ROWS})")
             return
         names, values = ", ".join(map(str, given)), ", ".join(column.value or "" for column in given)
         self.say(f"INSERT INTO {table.name} ({names}) SELECT {values} FROM generate_series(1, {ROWS}) AS n")
@@ -291,8 +297,8 @@ class Making:
         table = self.one(self.schema.tables)
         name = f"con {len(self.schema.statements)}"
         first, last = table.columns[0], table.columns[-1]
-        told = self.one([f"CHECK ({first} IS NOT NULL OR {last} IS NOT NULL)", f"CHECK ({last} IS NOT NULL) NOT VALID", f"UNIQUE ({first}, {self.one(_countable(table) or [first])})", ""])
-        parents = [other for other in self.schema.tables if other.key and "DEFERRABLE" not in self._said(other)]
+        told = self.one([f"CHECK ({first} IS NOT NULL OR {last} IS NOT NULL)", f"CHECK ({last} IS NOT NULL) NOT VALID", f"UNIQUE ({', '.join(map(str, dict.fromkeys([first, self.one(_countable(table) or [first])])))})", ""])
+        parents = [other for other in self.schema.tables if other.key and (other.logged or not table.logged) and "DEFERRABLE" not in self._said(other)]
         if not told and parents and not table.heirs:
             parent = self.one(parents)
             columns = [f"r{len(self.schema.statements)}_{place}" for place in range(len(parent.key))]
@@ -326,6 +332,8 @@ class Making:
     def publication(self) -> None:
         """Publish a table."""
         table = self.one(self.schema.tables)
+        if not table.logged:
+            return
         self.say(f"CREATE PUBLICATION pub{len(self.schema.statements)} FOR TABLE {table.name}")
 
     def setting(self) -> None:
@@ -336,7 +344,7 @@ class Making:
 
 
 def _countable(table: Table) -> list[Column]:
-    return [c for c in table.columns if c.type in ("integer", "bigint", "text", "date", "uuid", "numeric(10, 2)")]
+    return [column for column in table.columns if column.type in _DISTINCT]
 
 
 #: What may be there before the tables, and what may hang on them.
@@ -369,6 +377,8 @@ def make(draw: st.DrawFn) -> Schema:
     """Make up a schema."""
     making = Making(draw)
     for step in draw(st.lists(st.sampled_from(_BEFORE), max_size=5)):
+        if step is Making.home and len(making.schema.homes) > 3:
+            continue
         step(making)
     for _ in range(draw(st.integers(1, 3))):
         making.table()
