@@ -142,11 +142,20 @@ def _is_created(group: Sequence[Kept]) -> bool:
     return any(kept.how == "created" for kept in group)
 
 
+#: What may give a table its place or its name again.
+_NAMING = frozenset({"moved", "changed"})
+
+
 def _grouped(kept: Sequence[Kept]) -> list[list[Kept]]:
-    """Return what comes back in order, what the rollback created apart; the first group may be empty."""
+    """Return what comes back in order, each group compiled when those before it are back; the first may be empty.
+
+    Apart is what the rollback created, and values whose table has neither its place nor its name again before.
+    """
     groups: list[list[Kept]] = [[]]
     for entry in reversed(kept):
-        if (entry.how == "created") != _is_created(groups[-1]) and (groups[-1] or entry.how == "created"):
+        apart = (entry.how == "created") != _is_created(groups[-1])
+        awaits = entry.definition["facts"].get("brings_values") and any(e.how in _NAMING for e in groups[-1])
+        if awaits or (apart and (groups[-1] or entry.how == "created")):
             groups.append([])
         groups[-1].append(entry)
     return groups
@@ -205,7 +214,8 @@ def _bring_back(session: Session, kept: Kept) -> Change:
     facts = kept.definition["facts"]
     if facts.get("brings_values"):
         relation = session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],))
-        off, on = column.firing(session, relation)
+        # While a later stage is foreseen, its table may not be back yet.
+        off, on = ((), ()) if relation is None else column.firing(session, relation)
         statements = [*off, *statements, *on]
     if kept.how == "changed" and not facts.get("retyped"):
         statements = list(altered.back(session, kept.address, statements, facts))

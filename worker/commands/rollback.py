@@ -13,7 +13,7 @@ from worker import compatibility, gates, registry
 from worker.commands.backup_views import make_views
 from worker.commands.locks import locks_of, relation_names
 from worker.commands.rights import check_rights, check_writer, plan_owner
-from worker.commands.undoing import refuse_what_would_stay
+from worker.commands.undoing import refuse_grown_views, refuse_what_would_stay
 from worker.fence import Holder
 from worker.objects import rows
 from worker.objects.keeping import Action, Address, Item, Keeping, Permits, merge, quoted
@@ -24,6 +24,7 @@ from worker.plan import stages as plan_stages
 from worker.plan.compile import (
     compile_performed,
     compile_removal,
+    files,
     sequence_positions,
     stronger,
     table_locks,
@@ -151,6 +152,7 @@ class Rollback:
             changed = rows.keep(session, watched, self._quarantine.copies, self._counted, line)
         rebuilt = {name for k in self._now.keepings for name in _names(k.facts.get("rebuilt"))}
         made = [_created(row, line) for row in created if row["name"] not in rebuilt]
+        refuse_grown_views(session, self._now.keepings, line)
         refuse_what_would_stay(session, [keeping.item.address for keeping in made], line)
         # What the server made again for a statement was foreseen under another OID.
         self._created.update(Address(row["catalog"], row["objid"], row["subid"]) for row in created)
@@ -201,9 +203,7 @@ class Rollback:
         run = Change(
             f"line {performed.line}: {words(performed.text)}", (performed.text,), owner, self._stages[number].path
         )
-        permits = [keeping.permits for keeping in keepings]
-        if performed.truncates:
-            permits.append(rows.truncated(session, watched))
+        permits = [*(keeping.permits for keeping in keepings), files(session, performed, watched)]
         locks = table_locks(session, performed, foreseen)
         locks.update(dict.fromkeys((table.oid for table in watched), "ACCESS EXCLUSIVE"))
         items = (*(keeping.item for keeping in keepings), *(rows.item(table, performed.line) for table in watched))

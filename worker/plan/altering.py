@@ -65,6 +65,8 @@ def _alter_table(stmt: Any, line: int) -> Found:
         found.alterations.extend(_alter_command(command, subject, line))
         if command.subtype == Sub.AT_AddColumn:
             found.introduces.append((_part(subject, "column", command.def_.colname), None))
+            # Where each row needs a value of its own: serial, identity, generated, now() and its like.
+            found.rewrites.append(subject.name)
         elif command.subtype == Sub.AT_AddConstraint:
             _add_constraint(command.def_, subject, found, line)
     if kind == "table":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from ledger.errors import PlanRefused
 from worker.objects import (
@@ -24,7 +25,7 @@ from worker.objects import (
 )
 from worker.objects import range as range_
 from worker.objects import type as type_
-from worker.objects.keeping import Action, Address, Item, Keeping
+from worker.objects.keeping import Action, Address, Item, Keeping, Permits, merge
 from worker.objects.quarantine import Quarantine
 from worker.objects.rows import Watched
 from worker.plan.impact import Impact
@@ -186,14 +187,28 @@ def watched_tables(
     return rows.reach(session, tables, performed.line, stage) if tables else []
 
 
+def files(session: Session, performed: Performed, watched: Sequence[Watched]) -> Permits:
+    """Return the catalog rows that change when a statement gives tables new files: it empties them, or rewrites them.
+
+    What is opaque may empty a table too. Its rows were handed over if the triggers that do it are as they were made,
+    which is seen to when it has run.
+    """
+    emptied = rows.truncated(session, watched) if performed.truncates or performed.opaque else {}
+    tables = (relation(session, name) for name in performed.rewrites)
+    return merge([emptied, *(column.rewritten(session, oid) for oid in tables if oid is not None)])
+
+
 def sequence_positions(session: Session, performed: Performed, watched: Sequence[Watched]) -> tuple[Keeping, ...]:
     """Say how the positions of sequences are kept that a statement may set."""
     found = set(rows.sequences(session, performed.text)) if performed.opaque else set[int]()
-    if performed.restarts:
+    if performed.restarts or (performed.opaque and rows.sets_positions(session, performed.text)):
         found.update(rows.owned_sequences(session, watched))
-    return tuple(
-        altered.keep(session, "sequence", Address("pg_class", oid), "", performed.line) for oid in sorted(found)
-    )
+    addresses = [Address("pg_class", oid) for oid in sorted(found)]
+    keepings = (altered.keep(session, "sequence", address, "", performed.line) for address in addresses)
+    if not performed.opaque:
+        return tuple(keepings)
+    # setval takes no heed of transactions, unless the sequence has a new file that goes when the run is taken back.
+    return tuple(replace(keeping, remove=keeping.restore[:1]) for keeping in keepings)
 
 
 def table_locks(session: Session, performed: Performed, foreseen: Foreseen | None = None) -> dict[int, str]:
