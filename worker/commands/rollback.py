@@ -25,6 +25,7 @@ from worker.plan.compile import (
     compile_performed,
     compile_removal,
     files,
+    rewritten_tables,
     sequence_positions,
     stronger,
     table_locks,
@@ -75,6 +76,8 @@ class Rollback:
         self._foreseen: frozenset[Address] = frozenset()
         self._created: set[Address] = set()
         self._recorded = 0
+        #: Tables that may have new files since each stage.
+        self._rewritten: dict[int, frozenset[int]] = {}
         #: Rows that the transaction had changed before the stage, by table.
         self._counted: dict[int, int] = {}
 
@@ -197,7 +200,9 @@ class Rollback:
         known = len(quarantine.names)
         owner = plan_owner(session, self._plan)
         keepings = compile_performed(session, performed, quarantine, foreseen)
-        watched = watched_tables(session, performed, number, foreseen)
+        rewritten = {oid for stage in range(number) for oid in self._rewritten.get(stage, ())}
+        watched = watched_tables(session, performed, number, foreseen, rewritten)
+        self._rewritten[number] = rewritten_tables(session, performed, keepings, watched)
         keepings = (*keepings, *sequence_positions(session, performed, watched))
         before, after = _watching(watched, quarantine)
         run = Change(

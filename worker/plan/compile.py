@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from ledger.errors import PlanRefused
@@ -167,9 +167,21 @@ def compile_performed(
 
 
 def watched_tables(
-    session: Session, performed: Performed, stage: int, foreseen: Foreseen | None = None
+    session: Session,
+    performed: Performed,
+    stage: int,
+    foreseen: Foreseen | None = None,
+    rewritten: Collection[int] = (),
 ) -> list[Watched]:
     """Return the tables whose rows a statement may change.
+
+    Args:
+        session: In the target.
+        performed: The statement.
+        stage: Which of the script's statements it is.
+        foreseen: Where the script changes names before, leads them back to what they are now.
+        rewritten: Tables with new files since earlier statements: neither counters nor files would tell of a TRUNCATE,
+            so whatever runs code of the application's is watched there too.
 
     Raises:
         PlanRefused: A table that it writes does not exist.
@@ -184,7 +196,19 @@ def watched_tables(
         if oid is None:
             raise PlanRefused(f"{named} does not exist", line=performed.line)
         tables.add(oid)
+    if performed.opaque or performed.writes:
+        tables.update(rewritten)
     return rows.reach(session, tables, performed.line, stage) if tables else []
+
+
+def rewritten_tables(
+    session: Session, performed: Performed, keepings: Sequence[Keeping], watched: Sequence[Watched]
+) -> frozenset[int]:
+    """Return the tables, as OIDs, that may have new files when a statement has run."""
+    named = {oid for name in performed.rewrites if (oid := relation(session, name)) is not None}
+    retyped_ones = {keeping.item.address.objid for keeping in keepings if keeping.facts.get("retyped")}
+    emptied = {table.oid for table in watched} if performed.truncates or performed.opaque else set[int]()
+    return frozenset(named | retyped_ones | emptied)
 
 
 def files(session: Session, performed: Performed, watched: Sequence[Watched]) -> Permits:

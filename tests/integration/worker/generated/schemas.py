@@ -242,12 +242,12 @@ class Making:
         """Make an index: plain, of an expression, partial, of more columns, unique."""
         table = self.one(self.schema.tables)
         name = Name(table.name.schema, f"I {len(self.schema.statements)}")
-        column = self.one(table.columns)
-        other = table.columns[0]
-        what = self.one([f"({column})", f"(({column}::text))", f"({other}) WHERE {column} IS NOT NULL", f"({other} DESC, {column}) INCLUDE ({other})"])
-        plain = column.type in ("integer", "bigint", "text", "date", "uuid") or "::text" not in what
-        what = what if plain and "json" not in column.type else f"({other})"
-        self.say(f"CREATE {'UNIQUE ' if other.key and self.yes() and 'WHERE' in what else ''}INDEX {name.own} ON {table.name} {what}")
+        column, first = self.one(_countable(table) or table.columns[:1]), table.columns[0]
+        text = f"(({column}::text))" if column.type in ("integer", "bigint", "uuid") else f"({column})"
+        partial = f"({first}) WHERE {column} IS NOT NULL"
+        what = self.one([f"({column})", text, partial, f"({first} DESC, {column}) INCLUDE ({first})"])
+        unique = "UNIQUE " if what == partial and first.key and not table.partitioned and self.yes() else ""
+        self.say(f"CREATE {unique}INDEX {name.own} ON {table.name} {what}")
         self.schema.parts.indexes.append(name)
 
     def trigger(self) -> None:
