@@ -184,7 +184,11 @@ def _publication_membership(session: Session, item: Item, table: str) -> _Defini
     member = table + (f" ({', '.join(found['columns'])})" if found["columns"] else "")
     member += f" WHERE ({found['filter']})" if found["filter"] is not None else ""
     # ONLY: children of a published table are members of their own.
-    return f"ALTER PUBLICATION {name} DROP TABLE ONLY {table}", (f"ALTER PUBLICATION {name} ADD TABLE ONLY {member}",), {}
+    return (
+        f"ALTER PUBLICATION {name} DROP TABLE ONLY {table}",
+        (f"ALTER PUBLICATION {name} ADD TABLE ONLY {member}",),
+        {},
+    )
 
 
 def _default(session: Session, item: Item, table: str) -> _Definition:

@@ -20,6 +20,7 @@ from tests.integration.worker.cases.partitions import PARTITIONS
 from tests.integration.worker.cases.retypings import RETYPINGS
 from tests.integration.worker.cases.rows import ROWS
 from tests.integration.worker.cases.schemas import SCHEMAS
+from tests.integration.worker.cases.scripts import SCRIPTS
 from tests.integration.worker.cases.sequences import SEQUENCES
 from tests.integration.worker.cases.tables import TABLES
 from tests.integration.worker.cases.types import TYPES
@@ -33,6 +34,7 @@ KINDS = {
     "alter": ALTERATIONS,
     "redefine": REDEFINITIONS,
     "rows": ROWS,
+    "script": SCRIPTS,
     "retype": RETYPINGS,
     "partition": PARTITIONS,
     "inheritance": INHERITANCE,

@@ -52,7 +52,13 @@ _KEYS: Final[tuple[tuple[str, tuple[Column, ...]], ...]] = (
 _DISTINCT: Final = frozenset({"integer", "bigint", "text", "date", "uuid", "numeric(10, 2)", 'text COLLATE "C"'})
 
 _PLURAL: Final = ("goods", "Odd One", "order", 'quo"te', "naïve", "long_" + "x" * 55)
-_ACTIONS: Final = ("", " ON DELETE CASCADE", " ON DELETE SET NULL", " ON UPDATE CASCADE", " DEFERRABLE INITIALLY DEFERRED")
+_ACTIONS: Final = (
+    "",
+    " ON DELETE CASCADE",
+    " ON DELETE SET NULL",
+    " ON UPDATE CASCADE",
+    " DEFERRABLE INITIALLY DEFERRED",
+)
 
 
 class Making:
@@ -125,7 +131,13 @@ class Making:
     def function(self) -> None:
         """Make a function of one number, in one of three ways."""
         name = self.name("twice")
-        body = self.one(["LANGUAGE sql {} AS 'SELECT n * 2'", "LANGUAGE sql {} RETURN n * 2", "LANGUAGE plpgsql {} AS $$BEGIN RETURN n * 2; END$$"])
+        body = self.one(
+            [
+                "LANGUAGE sql {} AS 'SELECT n * 2'",
+                "LANGUAGE sql {} RETURN n * 2",
+                "LANGUAGE plpgsql {} AS $$BEGIN RETURN n * 2; END$$",
+            ]
+        )
         self.say(f"CREATE FUNCTION {name}(n integer) RETURNS integer {body.format('IMMUTABLE')}")
         self.schema.parts.functions.append(f"{name}(integer)")
 
@@ -159,7 +171,9 @@ class Making:
         told = ident(name)
         numbers = [column for column in before if column.type == "integer" and not column.generated]
         if kind == 0 and numbers:
-            return Column(name, "integer", None, generated=True), f"{told} integer GENERATED ALWAYS AS ({self.one(numbers)} + 1) STORED"
+            return Column(
+                name, "integer", None, generated=True
+            ), f"{told} integer GENERATED ALWAYS AS ({self.one(numbers)} + 1) STORED"
         if kind in (1, 2, 3):
             reference = self._reference(told)
             if reference is not None:
@@ -171,10 +185,25 @@ class Making:
             return Column(name, "integer", None), f"{told} serial"
         if kind == 6 and self.schema.parts.functions:
             function = self.one(self.schema.parts.functions).removesuffix("(integer)")
-            rest = self.one([f"DEFAULT {function}(3)", f"CHECK ({function}({told}) > 0)", f"CONSTRAINT {ident('k ' + name)} CHECK ({function}({told}) < 99)"])
+            rest = self.one(
+                [
+                    f"DEFAULT {function}(3)",
+                    f"CHECK ({function}({told}) > 0)",
+                    f"CONSTRAINT {ident('k ' + name)} CHECK ({function}({told}) < 99)",
+                ]
+            )
             return Column(name, "integer", "n"), f"{told} integer {rest}"
         type_ = self.one(sorted(self._types))
-        rest = self.one(["", "", " NOT NULL", f" CHECK ({told} IS NOT NULL)", " DEFAULT NULL", " UNIQUE" if self._whole and type_ in _DISTINCT else ""])
+        rest = self.one(
+            [
+                "",
+                "",
+                " NOT NULL",
+                f" CHECK ({told} IS NOT NULL)",
+                " DEFAULT NULL",
+                " UNIQUE" if self._whole and type_ in _DISTINCT else "",
+            ]
+        )
         return Column(name, type_, self._types[type_]), f"{told} {type_}{rest}"
 
     def _reference(self, told: str) -> str | None:
@@ -190,7 +219,10 @@ class Making:
         return next(said for said in self.schema.statements if f"TABLE {table.name} (" in said)
 
     def _heirs(self, name: Name, made: str) -> tuple[Name, ...]:
-        one, other = Name(name.schema, f"{name.name}_1"[-63:]), Name(self.one(self.schema.homes), f"{name.name}_2"[-63:])
+        one, other = (
+            Name(name.schema, f"{name.name}_1"[-63:]),
+            Name(self.one(self.schema.homes), f"{name.name}_2"[-63:]),
+        )
         match made:
             case "list":
                 self.say(f"CREATE TABLE {one} PARTITION OF {name} FOR VALUES IN (1, 2)")
@@ -254,7 +286,9 @@ class Making:
         """Make a trigger with a function of its own."""
         table = self.one(self.schema.tables)
         function = self.name("trg")
-        self.say(f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN coalesce(NEW, OLD); END$$")
+        self.say(
+            f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN coalesce(NEW, OLD); END$$"
+        )
         self.schema.parts.functions.append(f"{function}()")
         name = ident(f"On {len(self.schema.statements)}")
         when = self.one(["BEFORE INSERT OR UPDATE", "AFTER DELETE", f"AFTER UPDATE OF {table.columns[0]}"])
@@ -265,13 +299,21 @@ class Making:
         self.say(f"CREATE TRIGGER {name} {told} EXECUTE FUNCTION {function}()")
         self.schema.parts.triggers.append(f"{name} ON {table.name}")
         if self.yes():
-            self.say(f"ALTER TABLE {table.name} {self.one(['DISABLE', 'ENABLE ALWAYS', 'ENABLE REPLICA'])} TRIGGER {name}")
+            self.say(
+                f"ALTER TABLE {table.name} {self.one(['DISABLE', 'ENABLE ALWAYS', 'ENABLE REPLICA'])} TRIGGER {name}"
+            )
 
     def policy(self) -> None:
         """Make a policy, and perhaps have it heeded."""
         table = self.one(self.schema.tables)
         name = ident(f"only {len(self.schema.statements)}")
-        rest = self.one(["USING (true)", f"FOR SELECT USING ({table.columns[0]} IS NOT NULL)", f"AS RESTRICTIVE FOR INSERT WITH CHECK ({table.columns[-1]} IS NULL)"])
+        rest = self.one(
+            [
+                "USING (true)",
+                f"FOR SELECT USING ({table.columns[0]} IS NOT NULL)",
+                f"AS RESTRICTIVE FOR INSERT WITH CHECK ({table.columns[-1]} IS NULL)",
+            ]
+        )
         self.say(f"CREATE POLICY {name} ON {table.name} {rest}")
         self.schema.parts.policies.append(f"{name} ON {table.name}")
         if self.yes():
@@ -297,8 +339,19 @@ class Making:
         table = self.one(self.schema.tables)
         name = f"con {len(self.schema.statements)}"
         first, last = table.columns[0], table.columns[-1]
-        told = self.one([f"CHECK ({first} IS NOT NULL OR {last} IS NOT NULL)", f"CHECK ({last} IS NOT NULL) NOT VALID", f"UNIQUE ({', '.join(map(str, dict.fromkeys([first, self.one(_countable(table) or [first])])))})", ""])
-        parents = [other for other in self.schema.tables if other.key and (other.logged or not table.logged) and "DEFERRABLE" not in self._said(other)]
+        told = self.one(
+            [
+                f"CHECK ({first} IS NOT NULL OR {last} IS NOT NULL)",
+                f"CHECK ({last} IS NOT NULL) NOT VALID",
+                f"UNIQUE ({', '.join(map(str, dict.fromkeys([first, self.one(_countable(table) or [first])])))})",
+                "",
+            ]
+        )
+        parents = [
+            other
+            for other in self.schema.tables
+            if other.key and (other.logged or not table.logged) and "DEFERRABLE" not in self._said(other)
+        ]
         if not told and parents and not table.heirs:
             parent = self.one(parents)
             columns = [f"r{len(self.schema.statements)}_{place}" for place in range(len(parent.key))]
@@ -314,18 +367,29 @@ class Making:
     def comment(self) -> None:
         """Comment on a table or a column."""
         table = self.one(self.schema.tables)
-        self.say(f"COMMENT ON {self.one([f'TABLE {table.name}', f'COLUMN {table.name}.{table.columns[-1]}'])} IS 'it''s %s {{}}'")
+        self.say(
+            f"COMMENT ON {self.one([f'TABLE {table.name}', f'COLUMN {table.name}.{table.columns[-1]}'])} IS 'it''s %s {{}}'"
+        )
 
     def grant(self) -> None:
         """Grant on a table or a column."""
         table = self.one(self.schema.tables)
         what = self.one(["SELECT", f"UPDATE ({table.columns[-1]})", "INSERT, DELETE"])
-        self.say(f"GRANT {what} ON {table.name} TO {self.one(['PUBLIC', 'stepback_app WITH GRANT OPTION'])}".replace("PUBLIC WITH GRANT OPTION", "PUBLIC"))
+        self.say(
+            f"GRANT {what} ON {table.name} TO {self.one(['PUBLIC', 'stepback_app WITH GRANT OPTION'])}".replace(
+                "PUBLIC WITH GRANT OPTION", "PUBLIC"
+            )
+        )
 
     def mention(self) -> None:
         """Make a function that reads a table: in its text only, or so that the server knows."""
         table, name = self.one(self.schema.tables), self.name("count_")
-        body = self.one([f"LANGUAGE plpgsql AS $$BEGIN RETURN (SELECT count(*) FROM {table.name}); END$$", f"LANGUAGE sql RETURN (SELECT count(*) FROM {table.name})"])
+        body = self.one(
+            [
+                f"LANGUAGE plpgsql AS $$BEGIN RETURN (SELECT count(*) FROM {table.name}); END$$",
+                f"LANGUAGE sql RETURN (SELECT count(*) FROM {table.name})",
+            ]
+        )
         self.say(f"CREATE FUNCTION {name}() RETURNS bigint {body}")
         self.schema.parts.functions.append(f"{name}()")
 
@@ -339,7 +403,11 @@ class Making:
     def setting(self) -> None:
         """Set an option of a table or a column."""
         table = self.one([table for table in self.schema.tables if not table.partitioned] or self.schema.tables)
-        what = f"SET (fillfactor = {self.one([50, 70])})" if not table.partitioned else f"ALTER {table.columns[0]} SET STATISTICS 50"
+        what = (
+            f"SET (fillfactor = {self.one([50, 70])})"
+            if not table.partitioned
+            else f"ALTER {table.columns[0]} SET STATISTICS 50"
+        )
         self.say(f"ALTER TABLE {table.name} {what}")
 
 

@@ -55,7 +55,9 @@ class Writing:
         """DROP TABLE, of one or two."""
         if not self.schema.tables:
             return
-        tables = self.draw(st.lists(st.sampled_from(range(len(self.schema.tables))), min_size=1, max_size=2, unique=True))
+        tables = self.draw(
+            st.lists(st.sampled_from(range(len(self.schema.tables))), min_size=1, max_size=2, unique=True)
+        )
         gone = [self.schema.tables[number] for number in tables]
         self.say(f"DROP TABLE {self.one(['', 'IF EXISTS '])}{', '.join(str(t.name) for t in gone)}{self.cascade()}")
         self.schema.tables = [table for table in self.schema.tables if table not in gone]
@@ -127,7 +129,17 @@ class Writing:
         table = self.table()
         if table:
             column = self.column(table)
-            what = self.one(["TYPE text", f"TYPE text USING {column}::text || '!'", "SET DEFAULT NULL", "DROP DEFAULT", "SET NOT NULL", "DROP NOT NULL", "SET STATISTICS 10"])
+            what = self.one(
+                [
+                    "TYPE text",
+                    f"TYPE text USING {column}::text || '!'",
+                    "SET DEFAULT NULL",
+                    "DROP DEFAULT",
+                    "SET NOT NULL",
+                    "DROP NOT NULL",
+                    "SET STATISTICS 10",
+                ]
+            )
             self.say(f"ALTER TABLE {table.name} ALTER COLUMN {column} {what}")
 
     def rename(self) -> None:
@@ -153,7 +165,14 @@ class Writing:
             self.say(f"ALTER TABLE {of.name} RENAME CONSTRAINT {ident(name)} TO {new.own}")
         else:
             parts = self.schema.parts
-            kinds = [("VIEW", parts.views), ("SEQUENCE", parts.sequences), ("TYPE", parts.enums), ("INDEX", parts.indexes), ("DOMAIN", parts.domains), ("MATERIALIZED VIEW", parts.matviews)]
+            kinds = [
+                ("VIEW", parts.views),
+                ("SEQUENCE", parts.sequences),
+                ("TYPE", parts.enums),
+                ("INDEX", parts.indexes),
+                ("DOMAIN", parts.domains),
+                ("MATERIALIZED VIEW", parts.matviews),
+            ]
             there = [(word, names) for word, names in kinds if names]
             if there:
                 word, names = self.one(there)
@@ -182,8 +201,16 @@ class Writing:
         table = self.table()
         if table:
             parts = self.schema.parts
-            own = [part.removesuffix(f" ON {table.name}") for part in parts.triggers if part.endswith(f" ON {table.name}")]
-            what = ["ENABLE ROW LEVEL SECURITY", "DISABLE ROW LEVEL SECURITY", "DISABLE TRIGGER USER", "REPLICA IDENTITY FULL", "OWNER TO goodbuy_app"]
+            own = [
+                part.removesuffix(f" ON {table.name}") for part in parts.triggers if part.endswith(f" ON {table.name}")
+            ]
+            what = [
+                "ENABLE ROW LEVEL SECURITY",
+                "DISABLE ROW LEVEL SECURITY",
+                "DISABLE TRIGGER USER",
+                "REPLICA IDENTITY FULL",
+                "OWNER TO goodbuy_app",
+            ]
             what += [f"DISABLE TRIGGER {name}" for name in own]
             self.say(f"ALTER TABLE {table.name} {self.one(what)}")
 
@@ -201,7 +228,9 @@ class Writing:
         if parts.enums:
             self.say(f"ALTER TYPE {self.one(parts.enums)} RENAME VALUE 'low' TO 'lower {len(self.statements)}'")
         elif parts.domains:
-            self.say(f"ALTER DOMAIN {self.one(parts.domains)} {self.one(['SET DEFAULT 3', 'SET NOT NULL', 'DROP CONSTRAINT above'])}")
+            self.say(
+                f"ALTER DOMAIN {self.one(parts.domains)} {self.one(['SET DEFAULT 3', 'SET NOT NULL', 'DROP CONSTRAINT above'])}"
+            )
 
     def say_about(self) -> None:
         """COMMENT, GRANT, REVOKE."""
@@ -241,7 +270,9 @@ class Writing:
         ours = [name for name in self.schema.parts.functions if name.endswith("(integer)")]
         if ours:
             name = self.one(ours).removesuffix("(integer)")
-            self.say(f"CREATE OR REPLACE FUNCTION {name}(n integer) RETURNS integer LANGUAGE sql STABLE AS 'SELECT n + 1'")
+            self.say(
+                f"CREATE OR REPLACE FUNCTION {name}(n integer) RETURNS integer LANGUAGE sql STABLE AS 'SELECT n + 1'"
+            )
 
     # -- rows -------------------------------------------------------------------
 
@@ -270,7 +301,15 @@ class Writing:
         """SELECT of setval or nextval."""
         if self.schema.parts.sequences:
             name = self.one(self.schema.parts.sequences)
-            self.say(self.one([f"SELECT setval('{name}', 55)", f"SELECT nextval('{name}')", f"ALTER SEQUENCE {name} RESTART WITH 3"]))
+            self.say(
+                self.one(
+                    [
+                        f"SELECT setval('{name}', 55)",
+                        f"SELECT nextval('{name}')",
+                        f"ALTER SEQUENCE {name} RESTART WITH 3",
+                    ]
+                )
+            )
 
 
 _MENU: Final[tuple[Callable[[Writing], None], ...]] = (
