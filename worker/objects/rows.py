@@ -119,7 +119,7 @@ SELECT c.oid::bigint FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.reln
        WITH RECURSIVE said (oid, body) AS (
            SELECT 0::oid, %(text)s::text COLLATE "C"
            UNION
-           SELECT p.oid, p.prosrc COLLATE "C" FROM said JOIN pg_proc AS p ON said.body ~* ('\\m' || p.proname || '\\M')
+           SELECT p.oid, coalesce(pg_get_function_sqlbody(p.oid), p.prosrc) COLLATE "C" FROM said JOIN pg_proc AS p ON said.body ~* ('\\m' || p.proname || '\\M')
              JOIN pg_namespace AS pn
                ON pn.oid = p.pronamespace AND pn.nspname NOT IN ('pg_catalog', 'information_schema')
        ) SELECT FROM said WHERE body ~* ('\\m' || c.relname || '\\M'))
@@ -141,7 +141,7 @@ SELECT EXISTS (
     WITH RECURSIVE said (oid, body) AS (
         SELECT 0::oid, %s::text COLLATE "C"
         UNION
-        SELECT p.oid, p.prosrc COLLATE "C" FROM said JOIN pg_proc AS p ON said.body ~* ('\\m' || p.proname || '\\M')
+        SELECT p.oid, coalesce(pg_get_function_sqlbody(p.oid), p.prosrc) COLLATE "C" FROM said JOIN pg_proc AS p ON said.body ~* ('\\m' || p.proname || '\\M')
           JOIN pg_namespace AS pn
             ON pn.oid = p.pronamespace AND pn.nspname NOT IN ('pg_catalog', 'information_schema')
     ) SELECT FROM said WHERE body ~* '\\m(setval|restart)\\M')

@@ -38,6 +38,20 @@ SCRIPTS = (
         alters=True,
     ),
     Case(
+        "table and sequence of a schema whose name must be quoted, renamed and taken away",
+        'CREATE SCHEMA "Odd One"; CREATE TABLE "Odd One".t (id int PRIMARY KEY); CREATE SEQUENCE "Odd One".s;',
+        'ALTER TABLE "Odd One".t RENAME TO u; ALTER TABLE "Odd One".u SET SCHEMA public; ALTER SEQUENCE "Odd One".s RENAME TO r;',
+        keeps=('changed table "Odd One".t', 'changed table "Odd One".u', 'changed sequence "Odd One".s'),
+        alters=True,
+    ),
+    Case(
+        "table with a foreign key renamed, then dropped",
+        _T + "CREATE TABLE c (id int PRIMARY KEY, t int REFERENCES t ON DELETE CASCADE); INSERT INTO c VALUES (1, 2)",
+        "ALTER TABLE c RENAME TO d; DROP TABLE d;",
+        keeps=("changed table public.c", "defined table constraint c_t_fkey on public.d", "moved table public.d"),
+        alters=True,
+    ),
+    Case(
         "type changed, then the table renamed",
         _T,
         "ALTER TABLE t ALTER a TYPE text; ALTER TABLE t RENAME TO u;",
@@ -103,7 +117,7 @@ SCRIPTS = (
         "function made beside one of its name, then that one dropped",
         "CREATE FUNCTION f(n text) RETURNS text LANGUAGE sql RETURN n",
         "CREATE FUNCTION f(n int) RETURNS int LANGUAGE sql RETURN n; DROP FUNCTION f(text);",
-        keeps=("created function public.f(integer)", "defined function public.f(text)"),
+        keeps=("created function public.f(integer)", "defined function public.f(pg_catalog.text)"),
         alters=True,
     ),
     *(
@@ -117,7 +131,7 @@ SCRIPTS = (
         for what, column in {
             "identity": "int GENERATED ALWAYS AS IDENTITY",
             "generated": "int GENERATED ALWAYS AS (a + 1) STORED",
-            "with a value for each row": "timestamptz DEFAULT clock_timestamp()",
+            "serial": "serial",
         }.items()
     ),
     Case(
@@ -134,7 +148,6 @@ SCRIPTS = (
         keeps=(
             "moved table public.p",
             "moved table public.c",
-            "defined inheritance public.c",
             "defined publication relation public.p in publication pub",
             "defined publication relation public.c in publication pub",
         ),
