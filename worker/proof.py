@@ -60,12 +60,43 @@ _DERIVED = frozenset({"pg_statistic", "pg_statistic_ext_data"})
 
 #: What no statement of a plan may make, nor anything of ours: whatever a function adds here, no recovery takes away.
 _BEYOND_RECOVERY = frozenset(
-    """pg_am pg_amop pg_amproc pg_auth_members pg_authid pg_collation pg_conversion pg_database
-    pg_db_role_setting pg_default_acl pg_event_trigger pg_extension pg_foreign_data_wrapper pg_foreign_server
-    pg_foreign_table pg_language pg_largeobject pg_largeobject_metadata pg_opclass pg_operator pg_opfamily
-    pg_parameter_acl pg_publication pg_publication_namespace pg_replication_origin pg_seclabel pg_shseclabel
-    pg_subscription pg_tablespace pg_transform pg_ts_config pg_ts_dict pg_ts_parser pg_ts_template
-    pg_user_mapping""".split()
+    {
+        "pg_am",
+        "pg_amop",
+        "pg_amproc",
+        "pg_auth_members",
+        "pg_authid",
+        "pg_collation",
+        "pg_conversion",
+        "pg_database",
+        "pg_db_role_setting",
+        "pg_default_acl",
+        "pg_event_trigger",
+        "pg_extension",
+        "pg_foreign_data_wrapper",
+        "pg_foreign_server",
+        "pg_foreign_table",
+        "pg_language",
+        "pg_largeobject",
+        "pg_largeobject_metadata",
+        "pg_opclass",
+        "pg_operator",
+        "pg_opfamily",
+        "pg_parameter_acl",
+        "pg_publication",
+        "pg_publication_namespace",
+        "pg_replication_origin",
+        "pg_seclabel",
+        "pg_shseclabel",
+        "pg_subscription",
+        "pg_tablespace",
+        "pg_transform",
+        "pg_ts_config",
+        "pg_ts_dict",
+        "pg_ts_parser",
+        "pg_ts_template",
+        "pg_user_mapping",
+    }
 )
 
 #: Columns that the server keeps as hints or counts of what stands in other rows.
@@ -290,7 +321,8 @@ UNION ALL
 SELECT true, 'new ' || relname::text, n_tup_ins, 0 FROM pg_stat_xact_sys_tables
  WHERE n_tup_ins > 0 AND schemaname = 'pg_catalog' AND relname = ANY (%(beyond)s)
 UNION ALL
-SELECT false, relid::text, n_tup_upd + n_tup_del, CASE WHEN schemaname LIKE 'emergency\\_backup%%' THEN 0 ELSE n_tup_ins END
+SELECT false, relid::text, n_tup_upd + n_tup_del,
+       CASE WHEN schemaname LIKE 'emergency\\_backup%%' THEN 0 ELSE n_tup_ins END
   FROM pg_stat_xact_user_tables
  WHERE n_tup_upd + n_tup_del + n_tup_ins > 0 AND schemaname <> 'emergency_backup'
    AND relid <> coalesce(to_regclass('public.migration_rollbacks'), 0::oid)

@@ -1,7 +1,7 @@
 """The same kills on other kinds of plans: scripts in stages, partitions, definitions; out and back.
 
 tests/faults/test_crash_points.py kills one plan at every point. Here are the points at which these plans differ from
-it: in the first change, before COMMIT, after it, and while its steps are written down; one run is killed at two of them.
+it: in the first change, before COMMIT, after it, and while its steps are written down; each run is killed at two.
 """
 
 from __future__ import annotations
@@ -19,24 +19,42 @@ from tests.harness import Engine
 #: For the way there and the way back; at the first of each nothing is committed yet.
 POINTS = {False: ("changed", "step_journaled"), True: ("marked", "committed")}
 
-#: Name, schema, plan.
+_STAGES = """
+CREATE TABLE t (id int PRIMARY KEY, a int, b text);
+INSERT INTO t SELECT n, n, 'b' || n FROM generate_series(1, 50) AS n;
+CREATE TABLE u (id int PRIMARY KEY, t int REFERENCES t ON DELETE CASCADE);
+INSERT INTO u SELECT n, n FROM generate_series(1, 50) AS n;
+"""
+_IN_STAGES = """
+ALTER TABLE t ALTER a TYPE text USING a || '!';
+DELETE FROM t WHERE id > 40;
+CREATE TABLE made (id serial PRIMARY KEY);
+INSERT INTO made DEFAULT VALUES;
+ALTER TABLE u RENAME TO w;
+DROP TABLE w;
+"""
+_PARTITIONS = """
+CREATE TABLE p (id int, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+CREATE TABLE p1 PARTITION OF p FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+CREATE TABLE p2 PARTITION OF p DEFAULT;
+INSERT INTO p SELECT n, date '2024-12-01' + n FROM generate_series(1, 60) AS n;
+CREATE INDEX ON p (at);
+"""
+_DEFINITIONS = """
+CREATE TABLE t (id int PRIMARY KEY, n int);
+INSERT INTO t VALUES (1, 1);
+CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$;
+CREATE TRIGGER g BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f();
+CREATE VIEW v AS SELECT id FROM t;
+COMMENT ON VIEW v IS 'mine';
+GRANT SELECT ON v TO PUBLIC;
+"""
+#: Schema and plan.
 KINDS = {
-    "stages": (
-        "CREATE TABLE t (id int PRIMARY KEY, a int, b text); INSERT INTO t SELECT n, n, 'b' || n FROM generate_series(1, 50) AS n;"
-        "CREATE TABLE u (id int PRIMARY KEY, t int REFERENCES t ON DELETE CASCADE); INSERT INTO u SELECT n, n FROM generate_series(1, 50) AS n",
-        "ALTER TABLE t ALTER a TYPE text USING a || '!'; DELETE FROM t WHERE id > 40; CREATE TABLE made (id serial PRIMARY KEY);"
-        "INSERT INTO made DEFAULT VALUES; ALTER TABLE u RENAME TO w; DROP TABLE w;",
-    ),
-    "partitions": (
-        "CREATE TABLE p (id int, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at); CREATE TABLE p1 PARTITION OF p"
-        " FOR VALUES FROM ('2024-01-01') TO ('2025-01-01'); CREATE TABLE p2 PARTITION OF p DEFAULT;"
-        "INSERT INTO p SELECT n, date '2024-12-01' + n FROM generate_series(1, 60) AS n; CREATE INDEX ON p (at)",
-        "DROP TABLE p, p1, p2;",
-    ),
+    "stages": (_STAGES, _IN_STAGES),
+    "partitions": (_PARTITIONS, "DROP TABLE p, p1, p2;"),
     "definitions": (
-        "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1); CREATE FUNCTION f() RETURNS trigger"
-        " LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$; CREATE TRIGGER g BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f();"
-        "CREATE VIEW v AS SELECT id FROM t; COMMENT ON VIEW v IS 'mine'; GRANT SELECT ON v TO PUBLIC",
+        _DEFINITIONS,
         "DROP VIEW v; DROP TRIGGER g ON t; DROP FUNCTION f(); CREATE VIEW v AS SELECT n FROM t;",
     ),
 }

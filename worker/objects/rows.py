@@ -111,18 +111,22 @@ SELECT DISTINCT c.oid::bigint, n.nspname AS schema, c.relname AS name, c.oid::re
  ORDER BY 1
 """
 
-_MENTIONED = """
+#: The text of a statement, of the functions that it mentions, of those that they mention, and so on.
+_SAID = """
+WITH RECURSIVE said (oid, body) AS (
+    SELECT 0::oid, %(text)s::text COLLATE "C"
+    UNION
+    SELECT p.oid, coalesce(pg_get_function_sqlbody(p.oid), p.prosrc) COLLATE "C"
+      FROM said JOIN pg_proc AS p ON said.body ~* ('\\m' || p.proname || '\\M')
+      JOIN pg_namespace AS pn ON pn.oid = p.pronamespace AND pn.nspname NOT IN ('pg_catalog', 'information_schema')
+)
+"""
+
+_MENTIONED = f"""
 SELECT c.oid::bigint FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
  WHERE c.relkind::text = ANY (%(kinds)s) AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
    AND n.nspname NOT LIKE 'emergency\\_backup%%'
-   AND EXISTS (
-       WITH RECURSIVE said (oid, body) AS (
-           SELECT 0::oid, %(text)s::text COLLATE "C"
-           UNION
-           SELECT p.oid, coalesce(pg_get_function_sqlbody(p.oid), p.prosrc) COLLATE "C" FROM said JOIN pg_proc AS p ON said.body ~* ('\\m' || p.proname || '\\M')
-             JOIN pg_namespace AS pn
-               ON pn.oid = p.pronamespace AND pn.nspname NOT IN ('pg_catalog', 'information_schema')
-       ) SELECT FROM said WHERE body ~* ('\\m' || c.relname || '\\M'))
+   AND EXISTS ({_SAID} SELECT FROM said WHERE body ~* ('\\m' || c.relname || '\\M'))
 """
 
 
@@ -136,21 +140,12 @@ def sequences(session: Session, text: str) -> list[int]:
     return [row["oid"] for row in session.rows(_MENTIONED, {"text": text, "kinds": ["S"]})]
 
 
-_SETS = """
-SELECT EXISTS (
-    WITH RECURSIVE said (oid, body) AS (
-        SELECT 0::oid, %s::text COLLATE "C"
-        UNION
-        SELECT p.oid, coalesce(pg_get_function_sqlbody(p.oid), p.prosrc) COLLATE "C" FROM said JOIN pg_proc AS p ON said.body ~* ('\\m' || p.proname || '\\M')
-          JOIN pg_namespace AS pn
-            ON pn.oid = p.pronamespace AND pn.nspname NOT IN ('pg_catalog', 'information_schema')
-    ) SELECT FROM said WHERE body ~* '\\m(setval|restart)\\M')
-"""
+_SETS = f"SELECT EXISTS ({_SAID} SELECT FROM said WHERE body ~* '\\m(setval|restart)\\M')"
 
 
 def sets_positions(session: Session, text: str) -> bool:
     """Return whether a statement sets a sequence, or a function that it mentions does, whichever it may be."""
-    return bool(session.value(_SETS, (text,)))
+    return bool(session.value(_SETS, {"text": text}))
 
 
 #: Sequences of a partitioned table are its own, while the rows are its partitions'.

@@ -79,7 +79,7 @@ SETTING = {
 
 @pytest.mark.parametrize("how", SETTING)
 def test_positions_are_put_back_when_a_run_fails(engine: Engine, how: str) -> None:
-    """setval takes no heed of transactions; a run that is taken back leaves sequences where they were all the same."""
+    """Setval takes no heed of transactions; a run that is taken back leaves sequences where they were all the same."""
     engine.owner(
         "CREATE SEQUENCE numbers; SELECT nextval('numbers'); CREATE TABLE s (id serial PRIMARY KEY);"
         "INSERT INTO s DEFAULT VALUES; CREATE FUNCTION far() RETURNS bigint LANGUAGE sql RETURN setval('s_id_seq', 77)"
@@ -97,7 +97,7 @@ def test_positions_are_put_back_when_a_run_fails(engine: Engine, how: str) -> No
 def test_line_that_accepts_can_be_pasted(engine: Engine) -> None:
     """Names with quotes are written in the refusal as TOML reads them."""
     engine.owner(
-        'CREATE TABLE "p""arent" (id int) PARTITION BY LIST (id); CREATE TABLE "c""hild" PARTITION OF "p""arent" DEFAULT'
+        'CREATE TABLE "p""arent" (id int) PARTITION BY LIST (id);CREATE TABLE "c""hild" PARTITION OF "p""arent" DEFAULT'
     )
     engine.plan('DROP TABLE "p""arent";')
     refused = engine.rollback()
