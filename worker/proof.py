@@ -59,6 +59,47 @@ _ABOUT: Mapping[str, tuple[str, str, str]] = {
 #: Derived from data, made again by ANALYZE: losing it loses nothing.
 _DERIVED = frozenset({"pg_statistic", "pg_statistic_ext_data"})
 
+#: What no statement of a plan may make, nor anything of ours: whatever a function adds here, no recovery takes away.
+_BEYOND_RECOVERY = frozenset(
+    {
+        "pg_am",
+        "pg_amop",
+        "pg_amproc",
+        "pg_auth_members",
+        "pg_authid",
+        "pg_collation",
+        "pg_conversion",
+        "pg_database",
+        "pg_db_role_setting",
+        "pg_default_acl",
+        "pg_event_trigger",
+        "pg_extension",
+        "pg_foreign_data_wrapper",
+        "pg_foreign_server",
+        "pg_foreign_table",
+        "pg_language",
+        "pg_largeobject",
+        "pg_largeobject_metadata",
+        "pg_opclass",
+        "pg_operator",
+        "pg_opfamily",
+        "pg_parameter_acl",
+        "pg_publication",
+        "pg_publication_namespace",
+        "pg_replication_origin",
+        "pg_seclabel",
+        "pg_shseclabel",
+        "pg_subscription",
+        "pg_tablespace",
+        "pg_transform",
+        "pg_ts_config",
+        "pg_ts_dict",
+        "pg_ts_parser",
+        "pg_ts_template",
+        "pg_user_mapping",
+    }
+)
+
 #: Columns that the server keeps as hints or counts of what stands in other rows.
 _HOUSEKEEPING = frozenset(
     {
@@ -100,6 +141,7 @@ class Witness:
         self._readable = tuple(row["name"] for row in session.rows(_READABLE))
         self._updated: dict[str, int] = {}
         self._unreadable: dict[str, int] = {}
+        self._inserted: dict[str, int] = {}
         self._catalogs = {row["oid"]: row["name"] for row in session.rows(_CATALOG_NAMES)}
         self._marked = " UNION ALL ".join(
             f"SELECT '{name}' AS catalog, ctid::text, xmin::text, to_jsonb(c){_AS_NUMBERS.get(name, '')} AS was"
@@ -117,7 +159,7 @@ class Witness:
 
     def note_counters(self, apply: Session) -> None:
         """Note the row counters of the session so far, which include earlier work; inside the transaction."""
-        self._updated, self._unreadable = _counters(apply, self._readable)
+        self._updated, self._unreadable, self._inserted = _counters(apply, self._readable)
 
     def losses(self, apply: Session) -> list[Loss]:
         """Return every catalog row that the transaction of `apply` removed or changed."""
@@ -170,10 +212,25 @@ class Witness:
         )
         return f"{told['label'] if told else address} ({how})"
 
-    def counted(self, apply: Session) -> tuple[dict[str, int], dict[str, int]]:
-        """Return rows updated or deleted since `note_counters`: per table, and per unreadable catalog."""
-        users, catalogs = _counters(apply, self._readable)
-        return _since(self._updated, users), _since(self._unreadable, catalogs)
+    def counted(self, apply: Session) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+        """Return rows changed since `note_counters`.
+
+        Returns:
+            Updated or deleted, per table; the same per unreadable catalog; inserted, per table.
+        """
+        users, catalogs, inserted = _counters(apply, self._readable)
+        return (
+            _since(self._updated, users),
+            _since(self._unreadable, catalogs),
+            _since(self._inserted, inserted),
+        )
+
+    def knew(self, relations: Iterable[str]) -> set[str]:
+        """Return which of some tables were there before the transaction."""
+        found = self._session.rows(
+            "SELECT oid::text FROM pg_catalog.pg_class WHERE oid = ANY (%s::oid[])", (array(relations),)
+        )
+        return {row["oid"] for row in found}
 
 
 _CATALOG_NAMES = """
@@ -212,12 +269,16 @@ def prove(  # noqa: PLR0917 - what it holds against each other
     """
     losses = witness.losses(apply)
     unexplained = sorted({witness.describe(loss) for loss in losses if not _explained(loss, permits)})
-    users, catalogs = witness.counted(apply)
+    users, catalogs, inserted = witness.counted(apply)
     allowed = {str(oid) for oid in writes}
     for relation, count in sorted(users.items()):
         if relation not in allowed:
-            label = apply.value("SELECT %s::oid::regclass::text", (relation,))
-            unexplained.append(f"{count} row(s) of {label}")
+            unexplained.append(f"{count} row(s) of {_label(apply, relation)}")
+    # A recovery would not know them, so that they stayed.
+    for relation in sorted(witness.knew(inserted.keys() - allowed)) if inserted.keys() - allowed else ():
+        told = f"{inserted[relation]} new row(s) of {_label(apply, relation)}, which no statement mentions"
+        unexplained.append(f"{told}: name the table in the one that adds them, in a comment if need be")
+    # "new pg_collation": what is made there, a recovery would not take away.
     unexplained.extend(f"{count} row(s) of {name}" for name, count in sorted(catalogs.items()))
     if unexplained:
         # What is told of rows may be preserved if the plan asks for it; no more than that.
@@ -229,6 +290,11 @@ def prove(  # noqa: PLR0917 - what it holds against each other
     if newer:
         raise LockNotAvailable("changed by somebody while it was being removed: " + "; ".join(newer))
     return f"{len(losses)} catalog row(s) gone or changed, each explained"
+
+
+def _label(session: Session, relation: str) -> str:
+    label: str = session.value("SELECT %s::oid::regclass::text", (relation,))
+    return label
 
 
 def _explained(loss: Loss, permits: Permits) -> bool:
@@ -260,11 +326,17 @@ _NOW = " UNION ALL ".join(
 )
 
 _COUNTERS = """
-SELECT true AS catalog, relname::text AS name, n_tup_upd + n_tup_del AS count FROM pg_stat_xact_sys_tables
+SELECT true AS catalog, relname::text AS name, n_tup_upd + n_tup_del AS count, 0 AS inserted
+  FROM pg_stat_xact_sys_tables
  WHERE n_tup_upd + n_tup_del > 0 AND schemaname = 'pg_catalog' AND NOT relname = ANY (%(known)s)
 UNION ALL
-SELECT false, relid::text, n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables
- WHERE n_tup_upd + n_tup_del > 0 AND schemaname <> 'emergency_backup'
+SELECT true, 'new ' || relname::text, n_tup_ins, 0 FROM pg_stat_xact_sys_tables
+ WHERE n_tup_ins > 0 AND schemaname = 'pg_catalog' AND relname = ANY (%(beyond)s)
+UNION ALL
+SELECT false, relid::text, n_tup_upd + n_tup_del,
+       CASE WHEN schemaname LIKE 'emergency\\_backup%%' THEN 0 ELSE n_tup_ins END
+  FROM pg_stat_xact_user_tables
+ WHERE n_tup_upd + n_tup_del + n_tup_ins > 0 AND schemaname <> 'emergency_backup'
    AND relid <> coalesce(to_regclass('public.migration_rollbacks'), 0::oid)
 """
 
@@ -306,14 +378,18 @@ def _now(apply: Session, gone: Mapping[str, Sequence[Row]]) -> dict[tuple[Any, .
 def _difference(was: Mapping[str, Any], is_now: Mapping[str, Any]) -> frozenset[str]:
     if is_now.get("attisdropped") and not was.get("attisdropped"):
         return GONE
-    return frozenset(column for column in was if was[column] != is_now.get(column)) - _HOUSEKEEPING
+    changed = frozenset(column for column in was if was[column] != is_now.get(column)) - _HOUSEKEEPING
+    # A table that gets its first wide column gets a place for long values: what was not there is not lost.
+    return changed - {"reltoastrelid"} if str(was.get("reltoastrelid")) == "0" else changed
 
 
-def _counters(apply: Session, readable: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
-    """Return rows updated or deleted by this session: per table of the application, per unreadable catalog."""
-    found = apply.rows(_COUNTERS, {"known": [*readable, *_DERIVED]})
-    users = {row["name"]: row["count"] for row in found if not row["catalog"]}
-    return users, {row["name"]: row["count"] for row in found if row["catalog"]}
+def _counters(apply: Session, readable: Sequence[str]) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+    """Return rows changed by this session: per table of the application, per unreadable catalog, inserted per table."""
+    found = apply.rows(_COUNTERS, {"known": [*readable, *_DERIVED], "beyond": sorted(_BEYOND_RECOVERY)})
+    tables = [row for row in found if not row["catalog"]]
+    users = {row["name"]: row["count"] for row in tables if row["count"]}
+    inserted = {row["name"]: row["inserted"] for row in tables if row["inserted"]}
+    return users, {row["name"]: row["count"] for row in found if row["catalog"]}, inserted
 
 
 def _since(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:

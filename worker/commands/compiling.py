@@ -18,13 +18,14 @@ from worker.plan import stages as plan_stages
 from worker.plan.compile import (
     compile_performed,
     compile_removal,
+    files,
+    rewritten_tables,
     sequence_positions,
     table_locks,
     watched_tables,
 )
 from worker.plan.impact import compute
 from worker.plan.parse import Script
-from worker.plan.performed import Performed
 from worker.plan.shapes import refuse_others
 from worker.plan.source import Plan
 from worker.plan.stages import Foreseen, split
@@ -63,6 +64,8 @@ class Compiled:
     watched: tuple[Watched, ...] = ()
     #: Objects of others, which somebody must accept.
     unaccepted: tuple[Item, ...] = ()
+    #: Tables that may have new files when it has run, as OIDs.
+    rewritten: frozenset[int] = frozenset()
 
 
 def staged(session: Session, scripts: Sequence[tuple[Plan, Script]]) -> tuple[Staged, ...]:
@@ -85,6 +88,7 @@ def compile_stage(
     changed: frozenset[Address] = frozenset(),
     *,
     online: Chooser | None = None,
+    rewritten: frozenset[int] = frozenset(),
 ) -> Compiled:
     """Say what a stage does on the catalog as it is.
 
@@ -94,6 +98,7 @@ def compile_stage(
         quarantine: Where things go.
         foreseen: In preflight, leads names that the script changes before back to what they are now.
         changed: In preflight, what the stages before change.
+        rewritten: Tables that may have new files since earlier stages, as OIDs.
         online: Lets columns of large tables rely on copies that are made before apply.
 
     Raises:
@@ -102,7 +107,7 @@ def compile_stage(
     stage = staged.stage
     known = len(quarantine.names)
     if stage.performed is not None:
-        return _performed(session, staged, stage.performed, quarantine, foreseen)
+        return _performed(session, staged, quarantine, foreseen, rewritten)
     impact = compute(session, stage.removals, foreseen, changed)
     keepings = compile_removal(session, impact, quarantine)
     if online is not None:
@@ -124,22 +129,25 @@ def compile_stage(
 def _performed(
     session: Session,
     staged: Staged,
-    performed: Performed,
     quarantine: Quarantine,
     foreseen: Foreseen | None,
+    rewritten: frozenset[int],
 ) -> Compiled:
+    performed = staged.stage.performed
+    assert performed is not None  # noqa: S101 - the caller looked
     known = len(quarantine.names)
     owner = plan_owner(session, staged.plan)
     keepings = compile_performed(session, performed, quarantine, foreseen)
-    watched = watched_tables(session, performed, staged.number, foreseen, staged.preserved)
+    watched = watched_tables(
+        session, performed, staged.number, foreseen, preserved=staged.preserved, rewritten=rewritten
+    )
+    new_files = rewritten_tables(session, performed, keepings, watched)
     keepings = (*keepings, *sequence_positions(session, performed, watched))
     before, after = _watching(watched, quarantine)
     told = f"line {performed.line}: {words(performed.text)}"
     stage = staged.stage
     run = Change(told, (performed.text,), owner, stage.path, section=Section.STATEMENTS, settings=stage.settings)
-    permits = [keeping.permits for keeping in keepings]
-    if performed.truncates:
-        permits.append(rows.truncated(session, watched))
+    permits = [*(keeping.permits for keeping in keepings), files(session, performed, watched)]
     locks = table_locks(session, performed, foreseen)
     locks.update(dict.fromkeys((table.oid for table in watched), "ACCESS EXCLUSIVE"))
     items = (*(keeping.item for keeping in keepings), *(rows.item(table, performed.line) for table in watched))
@@ -160,6 +168,7 @@ def _performed(
         locks,
         _schemas(quarantine.names[known:]),
         tuple(watched),
+        rewritten=new_files,
     )
 
 

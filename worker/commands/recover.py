@@ -177,22 +177,31 @@ def _is_created(group: Sequence[Kept]) -> bool:
     return any(kept.how == "created" for kept in group)
 
 
-def _grouped(kept: Sequence[Kept]) -> list[list[Kept]]:
-    """Return what comes back in order, parted where something is compiled only when what is before it is back.
+#: What may give a table its place or its name again.
+_NAMING = frozenset({"moved", "changed"})
 
-    What the rollback created is apart; what has to look at the catalog as it is then begins a group, and so does what
-    it changed about a table that it moved later. The first group may be empty.
+
+def _grouped(kept: Sequence[Kept]) -> list[list[Kept]]:
+    """Return what comes back in order, each group compiled when those before it are back; the first may be empty.
+
+    Apart is what the rollback created; what has to look at the catalog as it is then; what it changed about a table
+    that it moved later; and values whose table has neither its place nor its name again before.
     """
     groups: list[list[Kept]] = [[]]
     for entry in reversed(kept):
         apart = (entry.how == "created") != _is_created(groups[-1]) and (groups[-1] or entry.how == "created")
-        again = altered.looks_again(entry.definition["facts"]) or (
-            entry.how in {"copied", "changed"} and entry.address.objid in _moved(groups[-1])
-        )
-        if apart or (groups[-1] and again):
+        if apart or (groups[-1] and _awaits(entry, groups[-1])):
             groups.append([])
         groups[-1].append(entry)
     return groups
+
+
+def _awaits(entry: Kept, group: Sequence[Kept]) -> bool:
+    facts = entry.definition["facts"]
+    if facts.get("brings_values") and any(other.how in _NAMING for other in group):
+        return True
+    of_a_moved_one = entry.how in {"copied", "changed"} and entry.address.objid in _moved(group)
+    return of_a_moved_one or altered.looks_again(facts)
 
 
 def _moved(kept: Sequence[Kept]) -> set[int]:
@@ -259,7 +268,8 @@ def _bring_back(session: Session, kept: Kept) -> Change:
     facts = kept.definition["facts"]
     if facts.get("brings_values"):
         relation = session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],))
-        off, on = column.firing(session, relation)
+        # While a later stage is foreseen, its table may not be back yet.
+        off, on = ((), ()) if relation is None else column.firing(session, relation)
         statements = [*off, *statements, *on]
     if "what" in facts:
         statements = list(altered.back(session, kept.address, statements, facts))

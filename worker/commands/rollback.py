@@ -16,6 +16,7 @@ from worker.commands.compiling import Compiled, Staged, compile_stage, staged
 from worker.commands.locks import locks_of, relation_names
 from worker.commands.remarks import remark
 from worker.commands.rights import check_rights, check_writer
+from worker.commands.undoing import refuse_grown_views, refuse_what_would_stay
 from worker.fence import Holder
 from worker.objects import rows
 from worker.objects.keeping import Action, Address, Item, Keeping
@@ -57,6 +58,8 @@ class Rollback:
         self._foreseen: frozenset[Address] = frozenset()
         self._created: set[Address] = set()
         self._recorded = 0
+        #: Tables that may have new files since each stage.
+        self._rewritten: dict[int, frozenset[int]] = {}
         #: Rows that the transaction had changed before the stage, by table.
         self._counted: dict[int, int] = {}
 
@@ -212,7 +215,10 @@ class Rollback:
             changed = rows.keep(session, watched, self._quarantine.copies, self._counted, line)
         rebuilt = {name for k in self._now.keepings for name in _names(k.facts.get("rebuilt"))}
         made = [_created(row, line) for row in created if row["name"] not in rebuilt]
-        self._created.update(keeping.item.address for keeping in made)
+        refuse_grown_views(session, self._now.keepings, line)
+        refuse_what_would_stay(session, [keeping.item.address for keeping in made], line)
+        # What the server made again for a statement was foreseen under another OID.
+        self._created.update(Address(row["catalog"], row["objid"], row["subid"]) for row in created)
         keepings = (*self._now.keepings, *changed, *made)
         self._preserve(session, keepings, self._now.plan)
         return counting_steps(keepings)
@@ -233,7 +239,9 @@ class Rollback:
         with session.resolving(staged.stage.path), self._speaking_of(staged.plan):
             # What a later stage drops, the plan itself may have written before.
             online = self._online if number == 0 else None
-            compiled = compile_stage(session, staged, quarantine, foreseen, changed, online=online)
+            rewritten = frozenset(oid for stage in range(number) for oid in self._rewritten.get(stage, ()))
+            compiled = compile_stage(session, staged, quarantine, foreseen, changed, online=online, rewritten=rewritten)
+        self._rewritten[number] = compiled.rewritten
         if staged.plan is self._plan:
             return compiled
         return replace(compiled, items=tuple(_of_member(item, staged.plan) for item in compiled.items))

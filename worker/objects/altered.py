@@ -6,6 +6,7 @@ which catalog rows a change of it explains: the same for the way there and the w
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -146,7 +147,7 @@ def back(session: Session, address: Address, restore: Sequence[str], facts: Mapp
     aspect = _ASPECTS.get(facts["what"])
     if aspect is not None and aspect.back is not None:
         return tuple(aspect.back(session, address, facts))
-    if "otherwise" in facts and _columns(session, address) > facts["columns"]:
-        # A view cannot be replaced by one with fewer columns.
+    if "otherwise" in facts and (_columns(session, address) or sys.maxsize) > facts["columns"] > 0:
+        # A view cannot be replaced by one with fewer columns; one that was dropped since has its number no more.
         return (*facts["otherwise"], *ownership.grants(session, facts["grants"]), *facts["column_grants"])
     return tuple(restore)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from worker.objects.aspect import Aspect, one_row
-from worker.objects.keeping import GONE, Address, Permits, quoted
+from worker.objects.keeping import GONE, Address, Permits, quoted, validating
 from worker.objects.positions import sequence, sequence_permits
 from worker.objects.sequence import identity_of_partitions
 from worker.objects.subject import Subject, subject
@@ -53,7 +53,7 @@ def _not_null(session: Session, of: Subject, _detail: str) -> Iterator[str]:
 def _not_null_finish(session: Session, of: Subject) -> Iterator[str]:
     found = one_row(session, _NOT_NULL, of.address.objid, of.address.subid)
     if found["name"] is not None and found["validated"]:
-        yield f"ALTER TABLE {of.table} VALIDATE CONSTRAINT {quoted(found['name'])}"
+        yield validating(of.address.objid, found["name"])
 
 
 def _not_null_permits(session: Session, of: Subject, _detail: str) -> Permits:

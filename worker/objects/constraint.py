@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ledger.model import Json
 from worker.objects.definition import comment
-from worker.objects.keeping import GONE, Address, Item, Keeping, quoted
+from worker.objects.keeping import GONE, Address, Item, Keeping, quoted, validating
 from worker.objects.quarantine import Quarantine
 from worker.target import Row, Session
 
@@ -77,7 +77,7 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
         # A scan of a large table under the lock would make blocking grow with the data.
         if found["validated"] and (session.server_version >= NOT_VALID_ON_PARTITIONED or not found["partitioned"]):
             add += " NOT VALID"
-            finish = (f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}",)
+            finish = (validating(found["relation"], found["name"]),)
     elif found["index_name"] is not None:
         permits[Address("pg_class", found["index"])] = GONE
     touches: list[Json] = []

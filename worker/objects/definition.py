@@ -183,7 +183,12 @@ def _publication_membership(session: Session, item: Item, table: str) -> _Defini
     name = quoted(found["name"])
     member = table + (f" ({', '.join(found['columns'])})" if found["columns"] else "")
     member += f" WHERE ({found['filter']})" if found["filter"] is not None else ""
-    return f"ALTER PUBLICATION {name} DROP TABLE {table}", (f"ALTER PUBLICATION {name} ADD TABLE {member}",), {}
+    # ONLY: children of a published table are members of their own.
+    return (
+        f"ALTER PUBLICATION {name} DROP TABLE ONLY {table}",
+        (f"ALTER PUBLICATION {name} ADD TABLE ONLY {member}",),
+        {},
+    )
 
 
 def _default(session: Session, item: Item, table: str) -> _Definition:

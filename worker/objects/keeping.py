@@ -106,6 +106,17 @@ def literal(text: str) -> str:
     return sql.Literal(text).as_string()
 
 
+def validating(table: int, constraint: str) -> str:
+    """Return the statement that validates a constraint, whatever its table is called by then.
+
+    Args:
+        table: Its OID, which stays: the script may have renamed it before, and the recovery names it back afterwards.
+        constraint: Plain name.
+    """
+    alter = f"format('ALTER TABLE %s VALIDATE CONSTRAINT %I', {table}::regclass, {literal(constraint)})"
+    return f"DO {literal(f'BEGIN EXECUTE {alter}; END')}"
+
+
 def cut(name: str, suffix: str) -> str:
     """Return a name with a suffix, within the server's 63 bytes: the suffix tells names that begin alike apart."""
     return name.encode()[: 63 - len(suffix)].decode(errors="ignore") + suffix

@@ -58,6 +58,10 @@ class Watched:
         """Plain name of that table."""
         return f"rows_{self.oid}_{self.stage}"
 
+    def noted(self, quarantine: str) -> str:
+        """The table in quarantine that says what became of its triggers while the statement ran."""
+        return quoted(quarantine, f"watch_{self.oid}_{self.stage}")
+
 
 def _word(name: str) -> str:
     """Return a server's expression: the regular expression for a name as a whole word, whatever is in it."""
@@ -113,18 +117,22 @@ SELECT DISTINCT c.oid::bigint, n.nspname AS schema, c.relname AS name, c.oid::re
  ORDER BY 1
 """
 
+#: The text of a statement, of the functions that it mentions, of those that they mention, and so on.
+_SAID = f"""
+WITH RECURSIVE said (oid, body) AS (
+    SELECT 0::oid, %(text)s::text COLLATE "C"
+    UNION
+    SELECT p.oid, coalesce(pg_get_function_sqlbody(p.oid), p.prosrc) COLLATE "C"
+      FROM said JOIN pg_proc AS p ON said.body ~* {_word("p.proname")}
+      JOIN pg_namespace AS pn ON pn.oid = p.pronamespace AND pn.nspname NOT IN ('pg_catalog', 'information_schema')
+)
+"""
+
 _MENTIONED = f"""
 SELECT c.oid::bigint FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
  WHERE c.relkind::text = ANY (%(kinds)s) AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
    AND n.nspname NOT LIKE 'emergency\\_backup%%'
-   AND EXISTS (
-       WITH RECURSIVE said (oid, body) AS (
-           SELECT 0::oid, %(text)s::text COLLATE "C"
-           UNION
-           SELECT p.oid, p.prosrc COLLATE "C" FROM said JOIN pg_proc AS p ON said.body ~* {_word("p.proname")}
-             JOIN pg_namespace AS pn
-               ON pn.oid = p.pronamespace AND pn.nspname NOT IN ('pg_catalog', 'information_schema')
-       ) SELECT FROM said WHERE body ~* {_word("c.relname")})
+   AND EXISTS ({_SAID} SELECT FROM said WHERE body ~* {_word("c.relname")})
 """
 
 
@@ -157,9 +165,20 @@ def cascaded(session: Session, tables: Iterable[int]) -> list[int]:
     return [row["oid"] for row in session.rows(_CASCADED, {"tables": sorted(tables)})]
 
 
+_SETS = f"SELECT EXISTS ({_SAID} SELECT FROM said WHERE body ~* '\\m(setval|restart)\\M')"
+
+
+def sets_positions(session: Session, text: str) -> bool:
+    """Return whether a statement sets a sequence, or a function that it mentions does, whichever it may be."""
+    return bool(session.value(_SETS, {"text": text}))
+
+
+#: Sequences of a partitioned table are its own, while the rows are its partitions'.
 _OWNED = """
-SELECT objid::bigint FROM pg_depend
- WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND refobjid = ANY (%s::oid[])
+SELECT DISTINCT objid::bigint FROM pg_depend
+ WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND refobjid IN (
+           SELECT relid FROM unnest(%s::oid[]) AS t (oid)
+            CROSS JOIN LATERAL (SELECT t.oid UNION SELECT pg_partition_ancestors(t.oid)::oid) AS family (relid))
    AND deptype IN ('a', 'i') AND objid IN (SELECT seqrelid FROM pg_sequence)
 """
 
@@ -239,13 +258,25 @@ END"""
         f"CREATE TRIGGER {_TRUNCATE} BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {function}()",
         f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {_TRIGGER}",
         f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {_TRUNCATE}",
+        f"CREATE TABLE {watched.noted(quarantine)} AS {_triggers(watched)}",
     )
+
+
+def _triggers(watched: Watched) -> str:
+    """Return the query for where the triggers' rows lie: whoever switches one off, even for a moment, moves its row.
+
+    Neither the server's counters nor the table's file tell of a TRUNCATE in a transaction that has rewritten the table.
+    """
+    told = "coalesce(string_agg(concat_ws(' ', oid, ctid, tgenabled), ',' ORDER BY oid), '') AS state"
+    own = f"tgname IN ({literal(_TRIGGER.strip(chr(34)))}, {literal(_TRUNCATE.strip(chr(34)))})"
+    return f"SELECT {told} FROM pg_catalog.pg_trigger WHERE tgrelid = {watched.oid} AND {own}"
 
 
 def unwatch(watched: Watched, quarantine: str) -> tuple[str, ...]:
     """Return the statements that take the triggers away again."""
     # The table may be gone, or have another name: then the proof has more to say than the server.
     return (
+        f"INSERT INTO {watched.noted(quarantine)} {_triggers(watched)}",
         f"DROP TRIGGER IF EXISTS {_TRIGGER} ON {watched.table}",
         f"DROP TRIGGER IF EXISTS {_TRUNCATE} ON {watched.table}",
         f"DROP FUNCTION {quoted(quarantine, f'capture_{watched.oid}')}()",
@@ -284,7 +315,7 @@ def keep(
         One for each table that rows of changed. They are given back last first, parents before children.
 
     Raises:
-        WouldLoseData: Fewer rows were handed over than the server says were changed.
+        WouldLoseData: Fewer rows were handed over than the server says were changed, or something kept them from it.
         PlanRefused: Rows changed in a table without a key: nobody could tell which is which.
     """
     after = counters(session, tables)
@@ -294,6 +325,9 @@ def keep(
             row["event"]: row["count"]
             for row in session.rows(f"SELECT {_EVENT} AS event, count(*) FROM {watched.inside(quarantine)} GROUP BY 1")
         }
+        if session.value(f"SELECT count(DISTINCT state) FROM {watched.noted(quarantine)}") != 1:
+            raise WouldLoseData(f"line {line} meddled with the triggers that hand over the rows of {watched.table}")
+        session.execute(f"DROP TABLE {watched.noted(quarantine)}")
         changed = after.get(watched.oid, 0) - before.get(watched.oid, 0)
         if events.get("UPDATE", 0) + events.get("DELETE", 0) < changed:
             raise WouldLoseData(f"line {line} changed rows of {watched.table} that were not handed over")

@@ -46,7 +46,7 @@ _WORDS: Final[Mapping[str, str]] = {
 }
 
 _SUBJECT = """
-SELECT told.type AS kind, told.identity, told.schema, parts.object_args AS arguments,
+SELECT told.type AS kind, told.identity, (parse_ident(told.schema))[1] AS schema, parts.object_args AS arguments,
        coalesce(ty.typname, con.conname, parts.object_names[cardinality(parts.object_names)]) AS name,
        home.oid::bigint AS relation,
        CASE WHEN home.oid IS NOT NULL THEN format('%%I.%%I', n.nspname, home.relname)

@@ -40,6 +40,8 @@ def alter_table(stmt: Any, line: int) -> Found:
         found.alterations.extend(_alter(command, subject, line))
         if command.subtype == Sub.AT_AddColumn:
             found.introduces.append((part_of(subject, "column", command.def_.colname), None))
+            # Where each row needs a value of its own: serial, identity, generated, now() and its like.
+            found.rewrites.append(subject.name)
         elif command.subtype == Sub.AT_AddConstraint:
             _add_constraint(command.def_, subject, found, line)
     if kind == "table":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 from ledger.errors import PlanRefused
 from worker.objects import (
@@ -27,7 +28,7 @@ from worker.objects import (
 )
 from worker.objects import range as range_
 from worker.objects import type as type_
-from worker.objects.keeping import Action, Address, Item, Keeping
+from worker.objects.keeping import Action, Address, Item, Keeping, Permits, merge
 from worker.objects.quarantine import Quarantine
 from worker.objects.rows import Watched
 from worker.plan.impact import Impact
@@ -184,7 +185,9 @@ def watched_tables(
     performed: Performed,
     stage: int,
     foreseen: Foreseen | None = None,
+    *,
     preserved: frozenset[int] = frozenset(),
+    rewritten: Collection[int] = (),
 ) -> list[Watched]:
     """Return the tables whose rows a statement may change.
 
@@ -194,6 +197,8 @@ def watched_tables(
         stage: Which of the script's stages it is.
         foreseen: Where the script changes names before, leads them back to what they are now.
         preserved: Tables that the plan says code of its statements may change, as OIDs.
+        rewritten: Tables with new files since earlier statements: neither counters nor files would tell of a TRUNCATE,
+            so whatever runs code of the application's is watched there too.
 
     Raises:
         PlanRefused: A table that it writes does not exist.
@@ -212,17 +217,42 @@ def watched_tables(
         tables.update(rows.cascaded(session, tables))
     if runs_code(performed):
         tables |= preserved
+        tables.update(rewritten)
     return rows.reach(session, tables, performed.line, stage) if tables else []
+
+
+def rewritten_tables(
+    session: Session, performed: Performed, keepings: Sequence[Keeping], watched: Sequence[Watched]
+) -> frozenset[int]:
+    """Return the tables, as OIDs, that may have new files when a statement has run."""
+    named = {oid for name in performed.rewrites if (oid := relation(session, name)) is not None}
+    retyped_ones = {keeping.item.address.objid for keeping in keepings if keeping.facts.get("retyped")}
+    emptied = {table.oid for table in watched} if performed.truncates or performed.opaque else set[int]()
+    return frozenset(named | retyped_ones | emptied)
+
+
+def files(session: Session, performed: Performed, watched: Sequence[Watched]) -> Permits:
+    """Return the catalog rows that change when a statement gives tables new files: it empties them, or rewrites them.
+
+    What is opaque may empty a table too. Its rows were handed over if the triggers that do it are as they were made,
+    which is seen to when it has run.
+    """
+    emptied = rows.truncated(session, watched) if performed.truncates or performed.opaque else {}
+    tables = (relation(session, name) for name in performed.rewrites)
+    return merge([emptied, *(column.rewritten(session, oid) for oid in tables if oid is not None)])
 
 
 def sequence_positions(session: Session, performed: Performed, watched: Sequence[Watched]) -> tuple[Keeping, ...]:
     """Say how the positions of sequences are kept that a statement may set."""
     found = set(rows.sequences(session, performed.text)) if performed.opaque else set[int]()
-    if performed.restarts:
+    if performed.restarts or (performed.opaque and rows.sets_positions(session, performed.text)):
         found.update(rows.owned_sequences(session, watched))
-    return tuple(
-        altered.keep(session, "sequence", Address("pg_class", oid), "", performed.line) for oid in sorted(found)
-    )
+    addresses = [Address("pg_class", oid) for oid in sorted(found)]
+    keepings = (altered.keep(session, "sequence", address, "", performed.line) for address in addresses)
+    if not performed.opaque:
+        return tuple(keepings)
+    # setval takes no heed of transactions, unless the sequence has a new file that goes when the run is taken back.
+    return tuple(replace(keeping, remove=keeping.restore[:1]) for keeping in keepings)
 
 
 def table_locks(session: Session, performed: Performed, foreseen: Foreseen | None = None) -> dict[int, str]:

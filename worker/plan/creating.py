@@ -68,6 +68,7 @@ def _on_table(stmt: Any, line: int) -> Found:
     made = Named(kind, relation_name(table, line), part=name)
     found = Found(introduces=[(made, None)], locks=[TableLock(made.name, mode)])
     if getattr(stmt, "replace", False):
+        found.introduces[:] = [(made, made)]
         found.alterations.append(Alteration("definition", replace(made, missing_ok=True)))
     return found
 
@@ -75,7 +76,7 @@ def _on_table(stmt: Any, line: int) -> Found:
 def _view(stmt: Any, line: int) -> Found:
     made = Named("view", new_name(stmt.view, line))
     replaced = [Alteration("definition", replace(made, missing_ok=True))] if stmt.replace else []
-    return Found(replaced, [(made, None)])
+    return Found(replaced, [(made, made if replaced else None)])
 
 
 def _function(stmt: Any, line: int) -> Found:
@@ -84,7 +85,7 @@ def _function(stmt: Any, line: int) -> Found:
     types = tuple(argument_type(parameter.argType, line) for parameter in inputs)
     made = Named(kind, new_name(stmt.funcname, line), arguments=types, missing_ok=True)
     replaced = [Alteration("definition", made)] if stmt.replace else []
-    return Found(replaced, [(made, None)])
+    return Found(replaced, [(made, made if replaced else None)])
 
 
 def _define(stmt: Any, line: int) -> Found:

@@ -36,12 +36,15 @@ class Performed:
     """A statement that is run as it is written, as the plan's owner."""
 
     alterations: tuple[Alteration, ...]
-    #: Names that exist only once it has run, each with the name that it had before, or None for something new.
+    #: Names that exist only once it has run, each with the name that it had before, or None for something new. What
+    #: may be replaced has had its own.
     introduces: tuple[tuple[Named, Named | None], ...]
     #: Tables that it locks besides those of its alterations.
     locks: tuple[TableLock, ...]
     #: Tables and views whose rows it writes, as far as it says so.
     writes: tuple[QualifiedName, ...]
+    #: Tables that the server may write anew for it.
+    rewrites: tuple[QualifiedName, ...]
     #: Whether what it does is not in its text: a function, a block.
     opaque: bool
     truncates: bool
@@ -90,6 +93,7 @@ class Found:
     introduces: list[tuple[Named, Named | None]] = field(default_factory=list)
     locks: list[TableLock] = field(default_factory=list)
     writes: list[QualifiedName] = field(default_factory=list)
+    rewrites: list[QualifiedName] = field(default_factory=list)
     opaque: bool = False
     truncates: bool = False
     restarts: bool = False

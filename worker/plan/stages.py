@@ -67,16 +67,23 @@ class Foreseen:
             if now.part is None and _same_name(now, named):
                 if was is None:
                     return None
-                named = replace(named, name=was.name, arguments=named.arguments if named.part is None else None)
+                named = replace(
+                    named,
+                    name=was.name,
+                    arguments=named.arguments if named.part is None else None,
+                    missing_ok=named.missing_ok or was == now,
+                )
             elif now.part is not None and now.part == named.part and _same_name(now, named):
                 if was is None:
                     return None
-                named = replace(named, part=was.part)
+                named = replace(named, part=was.part, missing_ok=named.missing_ok or was == now)
         return named
 
 
 def _same_name(one: Named, other: Named) -> bool:
-    """Whether two names may mean the same: a schema counts where both say one."""
+    """Whether two names may mean the same: a schema counts where both say one, and so do arguments."""
+    if None not in (one.arguments, other.arguments) and one.arguments != other.arguments:
+        return False
     if one.name[-1] != other.name[-1]:
         return False
     return len(one.name) == 1 or len(other.name) == 1 or one.name[0] == other.name[0]

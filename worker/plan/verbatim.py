@@ -31,6 +31,7 @@ def read(stmt: object, line: int, text: str) -> Performed | None:
         tuple(found.introduces),
         tuple(found.locks),
         tuple(dict.fromkeys(found.writes)),
+        tuple(dict.fromkeys(found.rewrites)),
         found.opaque,
         found.truncates,
         found.restarts,

@@ -22,6 +22,7 @@ from tests.integration.worker.cases.redefined_types import REDEFINED_TYPES
 from tests.integration.worker.cases.retypings import RETYPINGS
 from tests.integration.worker.cases.rows import ROWS
 from tests.integration.worker.cases.schemas import SCHEMAS
+from tests.integration.worker.cases.scripts import SCRIPTS
 from tests.integration.worker.cases.sequences import SEQUENCES
 from tests.integration.worker.cases.tables import TABLES
 from tests.integration.worker.cases.ties import TIES
@@ -41,6 +42,7 @@ KINDS = {
     "tie": TIES,
     "whole table": WHOLE_TABLES,
     "rows": ROWS,
+    "script": SCRIPTS,
     "retype": RETYPINGS,
     "partition": PARTITIONS,
     "inheritance": INHERITANCE,
