@@ -271,19 +271,17 @@ def prove(  # noqa: PLR0917 - what it holds against each other
     unexplained = sorted({witness.describe(loss) for loss in losses if not _explained(loss, permits)})
     users, catalogs, inserted = witness.counted(apply)
     allowed = {str(oid) for oid in writes}
-    for relation, count in sorted(users.items()):
-        if relation not in allowed:
-            unexplained.append(f"{count} row(s) of {_label(apply, relation)}")
+    unseen = sorted(users.keys() - allowed)
+    unexplained.extend(f"{users[relation]} row(s) of {_label(apply, relation)}" for relation in unseen)
     # A recovery would not know them, so that they stayed.
     for relation in sorted(witness.knew(inserted.keys() - allowed)) if inserted.keys() - allowed else ():
-        told = f"{inserted[relation]} new row(s) of {_label(apply, relation)}, which no statement mentions"
-        unexplained.append(f"{told}: name the table in the one that adds them, in a comment if need be")
+        unexplained.append(f"{inserted[relation]} new row(s) of {_label(apply, relation)}, which no statement mentions")
+        unseen.append(relation)
     # "new pg_collation": what is made there, a recovery would not take away.
     unexplained.extend(f"{count} row(s) of {name}" for name, count in sorted(catalogs.items()))
     if unexplained:
         # What is told of rows may be preserved if the plan asks for it; no more than that.
-        rows = [int(relation) for relation in users if relation not in allowed]
-        told = "" if advise is None else advise(apply, rows, len(unexplained) > len(rows))
+        told = "" if advise is None else advise(apply, [*map(int, unseen)], len(unexplained) > len(unseen))
         raise WouldLoseData(f"not preserved: {'; '.join(unexplained)}{told}")
     now = moment.of(apply)
     newer = sorted({witness.describe(loss) for loss in losses if not looked.before(loss.xmin, now)})
@@ -334,8 +332,9 @@ SELECT true, 'new ' || relname::text, n_tup_ins, 0 FROM pg_stat_xact_sys_tables
  WHERE n_tup_ins > 0 AND schemaname = 'pg_catalog' AND relname = ANY (%(beyond)s)
 UNION ALL
 SELECT false, relid::text, n_tup_upd + n_tup_del,
-       CASE WHEN schemaname LIKE 'emergency\\_backup%%' THEN 0 ELSE n_tup_ins END
-  FROM pg_stat_xact_user_tables
+       -- A materialized view is filled anew by its query; that it was, its new file tells.
+       CASE WHEN schemaname LIKE 'emergency\\_backup%%' OR relkind = 'm' THEN 0 ELSE n_tup_ins END
+  FROM pg_stat_xact_user_tables JOIN pg_class ON pg_class.oid = relid
  WHERE n_tup_upd + n_tup_del + n_tup_ins > 0 AND schemaname <> 'emergency_backup'
    AND relid <> coalesce(to_regclass('public.migration_rollbacks'), 0::oid)
 """

@@ -14,6 +14,8 @@ BEGIN
                definition #>> '{facts,index,3}' AS indexdef
           FROM emergency_backup.preserved_objects
          WHERE kind = 'index' AND how = 'defined' AND recovered_by IS NULL;
+        -- Now, so that a second installation finds nothing to change.
+        REVOKE ALL ON emergency_backup.dropped_indexes FROM PUBLIC;
         COMMENT ON VIEW emergency_backup.dropped_indexes IS 'Indexes that runs have dropped by themselves, with their definitions';
     END IF;
     IF NOT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('emergency_backup.enum_usage') AND relkind <> 'v') THEN
@@ -22,6 +24,7 @@ BEGIN
           FROM emergency_backup.preserved_objects AS kept
          CROSS JOIN jsonb_array_elements(coalesce(nullif(kept.definition #> '{facts,usage}', 'null'), '[]')) AS usage
          WHERE kept.kind = 'type' AND kept.how = 'moved' AND kept.recovered_by IS NULL;
+        REVOKE ALL ON emergency_backup.enum_usage FROM PUBLIC;
         COMMENT ON VIEW emergency_backup.enum_usage IS 'Which columns were of the enum types that runs have moved away';
     END IF;
 END

@@ -326,7 +326,7 @@ def keep(
             for row in session.rows(f"SELECT {_EVENT} AS event, count(*) FROM {watched.inside(quarantine)} GROUP BY 1")
         }
         if session.value(f"SELECT count(DISTINCT state) FROM {watched.noted(quarantine)}") != 1:
-            raise WouldLoseData(f"line {line} meddled with the triggers that hand over the rows of {watched.table}")
+            raise WouldLoseData(f"line {line} meddled with the triggers that hand over the rows of {watched.identity}")
         session.execute(f"DROP TABLE {watched.noted(quarantine)}")
         changed = after.get(watched.oid, 0) - before.get(watched.oid, 0)
         if events.get("UPDATE", 0) + events.get("DELETE", 0) < changed:

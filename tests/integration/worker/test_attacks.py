@@ -103,7 +103,7 @@ def test_line_that_accepts_can_be_pasted(engine: Engine) -> None:
     refused = engine.rollback()
     assert refused.error is not None
     engine.plan('DROP TABLE "p""arent";')
-    line = refused.error.message.partition("add to plan.toml: ")[2]
+    (line,) = [line for line in refused.error.message.splitlines() if line.startswith("accepts = ")]
     (engine.plans / "m" / "plan.toml").write_text(line, encoding="utf-8")
 
     run = engine.rollback()
