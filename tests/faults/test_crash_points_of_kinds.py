@@ -1,7 +1,7 @@
 """The same kills on other kinds of plans: scripts in stages, partitions, definitions; out and back.
 
 tests/faults/test_crash_points.py kills one plan at every point. Here are the points at which these plans differ from
-it: in the first change, before COMMIT, after it, and while its steps are written down. A kill takes ten seconds, so that
+it: in the first change, before COMMIT, after it, and while its steps are written down. A kill takes ten seconds, so
 each kind gets a sample: scripts in stages one more, since nothing else compiles anything inside apply.
 """
 
