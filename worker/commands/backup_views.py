@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from worker.objects.keeping import Keeping, Permits, merge, quoted
 from worker.objects.view import dropped
@@ -20,10 +20,15 @@ def view_name(table: str) -> str:
     return cut + suffix
 
 
-def make_views(session: Session, keepings: Sequence[Keeping]) -> tuple[list[Change], Permits]:
+def make_views(session: Session, keepings: Sequence[Keeping], names: Mapping[str, str]) -> tuple[list[Change], Permits]:
     """Return what makes the views of a rollback anew, and what this explains to the proof.
 
     A table of that name, left by somebody's own script, is never touched.
+
+    Args:
+        session: In the target.
+        keepings: How everything is kept.
+        names: What the plan calls the views of some tables.
     """
     changes: list[Change] = []
     permits: list[Permits] = []
@@ -31,7 +36,8 @@ def make_views(session: Session, keepings: Sequence[Keeping]) -> tuple[list[Chan
     for keeping in keepings:
         if keeping.relation is not None and keeping.quarantine is not None:
             # By the view's name: two tables may have one name, or names that begin alike; the last is shown.
-            name = view_name(str(keeping.facts.get("source", keeping.relation)))
+            source = str(keeping.facts.get("source", keeping.relation))
+            name = names.get(source) or view_name(source)
             tables[name] = quoted(keeping.quarantine, keeping.relation)
     for name, inside in tables.items():
         oid, relkind = _there(session, name)

@@ -111,9 +111,9 @@ def compile_stage(
     impact = compute(session, stage.removals, foreseen, changed)
     keepings = compile_removal(session, impact, quarantine)
     if online is not None:
-        keepings = online.use(session, keepings, staged.plan.options.online_rows)
+        keepings = online.use(session, keepings, staged.plan.options.online_rows, staged.number)
     made = set() if online is None else {copy.quarantine for copy in online.copies}
-    views, view_permits = make_views(session, keepings)
+    views, view_permits = make_views(session, keepings, staged.plan.options.backup_views)
     return Compiled(
         staged.plan,
         impact.items,

@@ -166,7 +166,7 @@ class Rollback:
             if alone and plan.members:
                 raise PlanRefused(f"{part.migration} runs CONCURRENTLY and cannot be a member: roll it back by itself")
             found.append(compile_asides(session, part, script.statements, self._quarantine, required=alone))
-        for part in dict.fromkeys((*plan.members, plan)):
+        for part in (*plan.members, plan):
             if part.finish_sql is not None:
                 with self._speaking_of(part):
                     wanted = parse_finish(part.finish_sql).statements
@@ -237,8 +237,9 @@ class Rollback:
     ) -> Compiled:
         staged = self._stages[number]
         with session.resolving(staged.stage.path), self._speaking_of(staged.plan):
-            # What a later stage drops, the plan itself may have written before.
-            online = self._online if number == 0 else None
+            # What is dropped after a statement of the plan's own, that may have written before.
+            own = any(earlier.stage.performed is not None for earlier in self._stages[:number])
+            online = None if own else self._online
             rewritten = frozenset(oid for stage in range(number) for oid in self._rewritten.get(stage, ()))
             compiled = compile_stage(session, staged, quarantine, foreseen, changed, online=online, rewritten=rewritten)
         self._rewritten[number] = compiled.rewritten

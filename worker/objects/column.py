@@ -143,7 +143,8 @@ def keep(session: Session, items: Sequence[Item], quarantine: Quarantine) -> lis
         )
     # What is computed comes after what it is computed from.
     rows = sorted(session.rows(_COLUMN, (relation, numbers)), key=lambda column: bool(column["generated"]))
-    inside = cut(found["name"], f"_{relation}")
+    # Told apart by the first column: a later statement of the same run may drop more of the same table.
+    inside = cut(found["name"], f"_{relation}_{min(numbers)}")
     copy = Copy(table, key, tuple(rows), quarantine.copies, inside, found["name"], found["forced"])
     by_number = {item.address.subid: item for item in items}
     keepings = [_keep_one(session, by_number[column["number"]], column, copy) for column in reversed(copy.columns)]

@@ -41,14 +41,21 @@ class Choice:
     notes: tuple[str, ...]
 
 
-def choose(session: Session, keepings: Iterable[Keeping], threshold: int, decided: Collection[int] | None) -> Choice:
+def choose(
+    session: Session,
+    keepings: Iterable[Keeping],
+    threshold: int,
+    decided: Collection[int] | None,
+    taken: Collection[int] = (),
+) -> Choice:
     """Choose between a copy that is made while others write and one under the lock.
 
     Args:
         session: In the target, in the transaction that compiled them.
-        keepings: Of the plan's first stage: whatever comes later may drop what the plan itself has written.
+        keepings: Of a stage before which the plan has run no statement of its own: it may have written what it drops.
         threshold: Rows from which on a table is large.
         decided: OIDs of the tables that were chosen when the run was prepared first: sizes change, the choice stays.
+        taken: OIDs of the tables that another stage of the run copies online: a table has one such copy at a time.
 
     Raises:
         PlanRefused: A table cannot be copied online any more, although it was begun.
@@ -61,6 +68,8 @@ def choose(session: Session, keepings: Iterable[Keeping], threshold: int, decide
         assert about is not None  # noqa: S101 - it was compiled in this transaction
         label = about["label"]
         obstacle, large = _obstacle(about), about["rows"] >= threshold
+        if copy.relation in taken:
+            obstacle, about["begun"] = "another part of the plan drops columns of it, which are copied before", False
         bound = about["begun"] or (decided is not None and copy.relation in decided)
         if bound and obstacle is not None:
             raise PlanRefused(f"columns of {label} were being copied, but now {obstacle}; ask again")
@@ -110,28 +119,37 @@ def _obstacle(about: Row) -> str | None:
 
 
 class Chooser:
-    """Chooses once for a run, when it is prepared first, and holds to it."""
+    """Chooses once for each stage of a run, when it is prepared first, and holds to it."""
 
     def __init__(self) -> None:
-        self._choice: Choice | None = None
+        self._choices: dict[int, Choice] = {}
 
     @property
     def copies(self) -> tuple[OnlineCopy, ...]:
         """What is copied online."""
-        return () if self._choice is None else self._choice.copies
+        return tuple(copy for choice in self._choices.values() for copy in choice.copies)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the plan says about all that is copied."""
-        return () if self._choice is None else self._choice.notes
+        return tuple(note for choice in self._choices.values() for note in choice.notes)
 
-    def use(self, session: Session, keepings: Iterable[Keeping], threshold: int) -> tuple[Keeping, ...]:
+    def use(self, session: Session, keepings: Iterable[Keeping], threshold: int, number: int) -> tuple[Keeping, ...]:
         """Let columns of large tables be dropped on the strength of copies made before.
+
+        Args:
+            session: In the target, in the transaction that compiled them.
+            keepings: Of the stage.
+            threshold: Rows from which on a table is large.
+            number: The place of the stage.
 
         Raises:
             PlanRefused: A table cannot be copied online any more, although it was begun.
         """
         keepings = tuple(keepings)
-        decided = None if self._choice is None else {copy.relation for copy in self._choice.copies}
-        self._choice = choose(session, keepings, threshold, decided)
-        return use(keepings, self.copies, merge([keeper.permits(session, copy) for copy in self.copies]))
+        known = self._choices.get(number)
+        decided = None if known is None else {copy.relation for copy in known.copies}
+        taken = {c.relation for other, choice in self._choices.items() if other != number for c in choice.copies}
+        choice = choose(session, keepings, threshold, decided, taken)
+        self._choices[number] = choice
+        return use(keepings, choice.copies, merge([keeper.permits(session, copy) for copy in choice.copies]))

@@ -37,6 +37,8 @@ class Options(BaseModel):
     owner: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     #: From so many rows on, dropped columns are copied before apply, while others write; 0: always where it can be.
     online_rows: Annotated[int, Field(ge=0)] = 50_000
+    #: What the views on kept tables are called, where it is not "<table>_backup": {"businesses": "businesses_ai_data"}.
+    backup_views: dict[str, Annotated[str, Field(min_length=1, max_length=63)]] = Field(default_factory=dict)
     #: Migrations whose plans are carried out in this order, in one transaction, instead of a script of its own.
     members: Annotated[tuple[str, ...], Field(max_length=100)] = ()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ledger.model import State
 from stepback.show import summary
 from tests.harness import Engine, completed, labels
@@ -199,3 +201,25 @@ def test_indexes_are_recorded_by_exact_names(sample_engine: Engine) -> None:
         " USING btree (business_id, forecast_type)",
     }
     assert sample_engine.picture() == before
+
+
+@pytest.mark.parametrize("online_rows", [0, 1_000_000], ids=["online", "under the lock"])
+def test_members_may_drop_columns_of_one_table(engine: Engine, online_rows: int) -> None:
+    """Each member's columns of the same table have a copy of their own, and one member's can come back alone."""
+    engine.owner("CREATE TABLE t (id int PRIMARY KEY, a text, b int); INSERT INTO t VALUES (1, 'x', 2), (2, 'y', 3)")
+    for migration, column in (("one", "a"), ("two", "b")):
+        engine.plan(f"ALTER TABLE t DROP {column};", migration=migration)
+        (engine.plans / migration / "plan.toml").write_text(f"online_rows = {online_rows}\n", encoding="utf-8")
+    engine.plan(None, members=["one", "two"], migration="both")
+    before = engine.picture()
+
+    run = completed(engine.rollback("both"))
+    completed(engine.recover(run, migration="one"))
+    alone = engine.query("SELECT id, a FROM t ORDER BY id")
+    completed(engine.recover(run))
+
+    assert alone == [{"id": 1, "a": "x"}, {"id": 2, "a": "y"}]
+    assert engine.picture() == before
+    preserved = [step.step for step in run.steps if step.phase == "preserve"]
+    # A table has one copy that is made before the lock; what a later member drops of it is copied under the lock.
+    assert len(preserved) == (2 if online_rows == 0 else 0)

@@ -72,6 +72,8 @@ def test_every_business_keeps_all_four_columns(sample_engine: Engine) -> None:
 
     (copy,) = {row.inside for row in sample_engine.kept(run) if row.inside is not None}
     assert sample_engine.query(f"SELECT {names} FROM {copy} ORDER BY id") == before
+    shown = sample_engine.query(f"SELECT {names} FROM emergency_backup.businesses_ai_data ORDER BY id")
+    assert shown == before
 
 
 _QUICKBOOKS = "DROP TABLE IF EXISTS quickbooks_connections CASCADE; DROP TYPE IF EXISTS sync_status_enum CASCADE;"
