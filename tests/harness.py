@@ -28,7 +28,8 @@ from ledger.model import AuditEvent, Command, Kind, Run, State
 from ledger.settings import Settings, TargetSettings, WorkerSettings
 from stepback.embedded import Postgres
 from worker import fingerprint
-from worker.executor import Executor, pass_by
+from worker.crash_points import pass_by
+from worker.executor import Executor
 from worker.fingerprint import Fingerprint
 from worker.install import install
 from worker.target import Session, connect

@@ -21,7 +21,8 @@ from ledger.log import configure_logging, flush
 from ledger.settings import Settings
 from worker import metrics
 from worker.actor import answer
-from worker.executor import Executor, pass_by
+from worker.crash_points import pass_by
+from worker.executor import Executor
 from worker.intake import Intake
 from worker.reconcile import Reconciler
 from worker.sweep import Sweeper

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ledger.settings import load
 from worker.app import serve
-from worker.executor import pass_by
+from worker.crash_points import pass_by
 
 
 def main() -> int:

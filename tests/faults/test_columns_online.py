@@ -15,7 +15,7 @@ from ledger.model import Run, State
 from tests.faults.effects import one_effect
 from tests.faults.processes import Station, frozen, wait_for
 from tests.harness import Engine
-from worker.executor import CRASH_POINTS_PRESERVE
+from worker.crash_points import CRASH_POINTS_PRESERVE
 
 _ITEMS = """
 CREATE TABLE items (id int PRIMARY KEY, name text, price numeric);

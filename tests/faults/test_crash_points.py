@@ -14,7 +14,7 @@ from ledger.model import Command, Kind, Run, State
 from tests.faults.effects import one_effect
 from tests.faults.processes import Station, wait_for
 from tests.harness import Engine
-from worker.executor import CRASH_POINTS, CRASH_POINTS_ASIDE, CRASH_POINTS_PRESERVE
+from worker.crash_points import CRASH_POINTS, CRASH_POINTS_ASIDE, CRASH_POINTS_PRESERVE
 from worker.fingerprint import Fingerprint
 from worker.target import Session
 

@@ -68,8 +68,8 @@ ALTERED: Final[Mapping[AlterTableType, Dropped]] = {
         "column",
         Rule(
             "ALTER TABLE … DROP COLUMN",
-            "key and columns are copied into quarantine, those of large tables before the lock, then dropped; sequences of a serial or identity column come"
-            " back as they were and go on after their last number",
+            "key and columns are copied into quarantine, those of large tables before the lock, then dropped; sequences"
+            " of a serial or identity column come back as they were and go on after their last number",
             "the key is what tells the rows apart when the values come back",
         ),
     ),

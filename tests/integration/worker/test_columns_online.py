@@ -9,7 +9,7 @@ import pytest
 
 from ledger.model import Run, State
 from tests.harness import Engine, completed, ended
-from worker.executor import CRASH_POINTS_PRESERVE
+from worker.crash_points import CRASH_POINTS_PRESERVE
 from worker.preview import preview
 from worker.sweep import Sweeper
 

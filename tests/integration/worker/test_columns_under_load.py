@@ -14,7 +14,7 @@ import pytest
 from psycopg import errors as pg
 
 from tests.harness import Engine, completed
-from worker.executor import CRASH_POINTS_PRESERVE
+from worker.crash_points import CRASH_POINTS_PRESERVE
 
 #: At least so many transactions are committed while the run is in phase preserve.
 _COMMITS = 5_000

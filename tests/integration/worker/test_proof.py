@@ -12,7 +12,7 @@ from tests.harness import TARGET, Engine
 from worker import fence
 from worker.apply import Apply
 from worker.commands.rollback import Rollback
-from worker.executor import pass_by
+from worker.crash_points import pass_by
 from worker.fence import Holder
 from worker.target import Row, Session, connect
 from worker.work import Change, FinishStep, Stage, Work
