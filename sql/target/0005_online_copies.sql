@@ -10,6 +10,7 @@ CREATE TABLE IF NOT EXISTS emergency_backup.online_copies (
     source       text NOT NULL,
     quarantine   name NOT NULL,
     copy         name NOT NULL,
+    since        xid8,
     keeper       jsonb,
     quiet        bigint NOT NULL DEFAULT 0,
     notes        jsonb,
@@ -20,6 +21,7 @@ COMMENT ON TABLE emergency_backup.online_copies IS 'Tables whose columns a run c
 COMMENT ON COLUMN emergency_backup.online_copies.relation IS 'The table in pg_class';
 COMMENT ON COLUMN emergency_backup.online_copies.source IS 'Its name when the copy was begun, for messages';
 COMMENT ON COLUMN emergency_backup.online_copies.quarantine IS 'With copy: the table that the values go to; the triggers'' function and their sequence of marks are beside it';
+COMMENT ON COLUMN emergency_backup.online_copies.since IS 'The oldest transaction that was open when the copy was begun: what is older is in it as it was. NULL once rows were copied again by themselves';
 COMMENT ON COLUMN emergency_backup.online_copies.keeper IS 'Triggers and their function as they were made; NULL before they were';
 COMMENT ON COLUMN emergency_backup.online_copies.quiet IS 'What the sequence of marks said at a moment without writers';
 COMMENT ON COLUMN emergency_backup.online_copies.notes IS 'What was noted before the comparison that found no difference; apply must find it so again. NULL: not complete';

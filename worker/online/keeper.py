@@ -66,12 +66,13 @@ def begin(session: Session, holder: Holder, copy: OnlineCopy) -> None:
     """Make the copy, as the table is at one moment; nobody has to wait for it."""
     with session.transaction():
         fence.stand_behind(session, holder)
+        since = session.value("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
         for statement in make(copy):
             session.execute(statement)
         session.execute(
-            "INSERT INTO emergency_backup.online_copies (installation, run, relation, source, quarantine, copy)"
-            " VALUES (%s, %s, %s, %s, %s, %s)",
-            (holder.installation, holder.run, copy.relation, copy.table, copy.quarantine, copy.name),
+            "INSERT INTO emergency_backup.online_copies (installation, run, relation, source, quarantine, copy, since)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            (holder.installation, holder.run, copy.relation, copy.table, copy.quarantine, copy.name, since),
         )
 
 

@@ -512,3 +512,62 @@ def test_another_run_on_the_same_table_meanwhile(items: Engine) -> None:
     assert_exact(items, done)
     completed(items.recover(others[0]))
     assert items.query("SELECT count(*) FROM items WHERE name = 'item ' || id") == [{"count": 3000}]
+
+
+_SINCE = "SELECT since FROM emergency_backup.online_copies"
+
+
+def test_rows_copied_again_end_the_short_comparison(items: Engine) -> None:
+    """Who writes before the triggers are on has his rows copied by themselves: from then on every row is compared."""
+    since: list[object] = []
+
+    def look() -> None:
+        since.append(items.query(_SINCE)[0]["since"])
+
+    when(items, copy_made="UPDATE items SET note = 'late' WHERE id < 10", copy_kept=look, chunk_copied=look)
+    note_late = "UPDATE truth SET note = 'late' WHERE id < 10"
+
+    done = completed(items.rollback())
+
+    items.owner(note_late)
+    assert since[0] is not None
+    assert since[1] is None
+    assert_exact(items, done)
+
+
+def test_missing_row_does_not_make_up_for_a_ghost(items: Engine) -> None:
+    """One row too few and one too many are as many rows: where nothing else is proof, every row is compared."""
+
+    def tamper() -> None:
+        (told,) = items.query("SELECT quarantine, copy FROM emergency_backup.online_copies")
+        copy = f'{told["quarantine"]}."{told["copy"]}"'
+        items.admin(f"DELETE FROM {copy} WHERE id = 1; INSERT INTO {copy} (id) VALUES (999999)")
+        items.admin("UPDATE emergency_backup.online_copies SET since = NULL")
+
+    passed = when(items, copy_kept=tamper)
+
+    done = completed(items.rollback())
+
+    assert "chunk_copied" in passed
+    assert_exact(items, done)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "DELETE FROM items WHERE id = 7",
+        "UPDATE items SET price = 1 WHERE id = 7",
+        "UPDATE items SET price = 10.50 WHERE id = 7",
+        "UPDATE items SET id = 70000 WHERE id = 7",
+        "INSERT INTO items VALUES (70000, 'new', 1, 'new')",
+        "DELETE FROM items WHERE id = 7; INSERT INTO items VALUES (70000, 'new', 1, 'new')",
+    ],
+)
+def test_short_comparison_sees_what_was_written_before_the_triggers(items: Engine, written: str) -> None:
+    """Whatever is written between copy and triggers is found by who wrote it, or by how many rows there are."""
+    passed = when(items, copy_made=written, copy_complete=lambda: note_truth(items))
+
+    done = completed(items.rollback())
+
+    assert "chunk_copied" in passed
+    assert_exact(items, done)
