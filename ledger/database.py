@@ -138,4 +138,6 @@ def _run_actions(conn: Connection) -> None:
 
 @event.listens_for(Engine, "rollback")
 def _forget_actions(conn: Connection) -> None:
-    conn.info.pop(_AFTER_COMMIT, None)
+    # A connection that was cut has taken its list along; to ask for it would hide that it was cut.
+    if not conn.invalidated:
+        conn.info.pop(_AFTER_COMMIT, None)

@@ -46,6 +46,9 @@ class Reconciler:
                 self._say(None)
             except (LedgerUnreachable, QueueUnreachable) as error:
                 self._say(error.code)
+            except Exception:
+                # A thread that ends here would leave nobody to ring, and nobody would notice.
+                log.exception("reconciler_broke")
 
     def round(self) -> int:
         """Ring once for everything that waits; return for how many."""

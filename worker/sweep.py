@@ -47,7 +47,11 @@ class Sweeper:
 
     def _run(self) -> None:
         while not self._stop.wait(self._every):
-            self.round()
+            try:
+                self.round()
+            except Exception:
+                # A thread that ends here would leave triggers on tables, and nobody would notice.
+                log.exception("sweeper_broke")
 
     def round(self) -> int:
         """Sweep every target once; return how many copies were taken away."""

@@ -61,7 +61,7 @@ def test_up_from_nothing(embedded: CommandLine, data_folder: Path, tmp_path: Pat
 
     assert _processes_of(data_folder) == []
     assert (rolled["state"], back["state"]) == ("completed", "completed")
-    assert (target["plans"], target["quarantine"]["schemas"]) == (5, 0)
+    assert (target["plans"], target["quarantine"]["schemas"]) == (8, 0)
     assert other.returncode == 2
     assert "another `stepback up`" in second.read_text(encoding="utf-8")
     assert "Traceback" not in log.read_text(encoding="utf-8")
