@@ -226,9 +226,13 @@ class Witness:
         )
 
     def knew(self, relations: Iterable[str]) -> set[str]:
-        """Return which of some tables were there before the transaction."""
+        """Return which of some tables were there before the transaction.
+
+        A materialized view is filled anew by its query; that it was, its new file tells.
+        """
         found = self._session.rows(
-            "SELECT oid::text FROM pg_catalog.pg_class WHERE oid = ANY (%s::oid[])", (array(relations),)
+            "SELECT oid::text FROM pg_catalog.pg_class WHERE oid = ANY (%s::oid[]) AND relkind <> 'm'",
+            (array(relations),),
         )
         return {row["oid"] for row in found}
 
@@ -324,17 +328,14 @@ _NOW = " UNION ALL ".join(
 )
 
 _COUNTERS = """
-SELECT true AS catalog, relname::text AS name, n_tup_upd + n_tup_del AS count, 0 AS inserted
+SELECT true AS catalog, relname::text AS name, n_tup_upd + n_tup_del AS count, n_tup_ins AS inserted
   FROM pg_stat_xact_sys_tables
- WHERE n_tup_upd + n_tup_del > 0 AND schemaname = 'pg_catalog' AND NOT relname = ANY (%(known)s)
-UNION ALL
-SELECT true, 'new ' || relname::text, n_tup_ins, 0 FROM pg_stat_xact_sys_tables
- WHERE n_tup_ins > 0 AND schemaname = 'pg_catalog' AND relname = ANY (%(beyond)s)
+ WHERE schemaname = 'pg_catalog'
+   AND (n_tup_upd + n_tup_del > 0 AND NOT relname = ANY (%(known)s) OR n_tup_ins > 0 AND relname = ANY (%(beyond)s))
 UNION ALL
 SELECT false, relid::text, n_tup_upd + n_tup_del,
-       -- A materialized view is filled anew by its query; that it was, its new file tells.
-       CASE WHEN schemaname LIKE 'emergency\\_backup%%' OR relkind = 'm' THEN 0 ELSE n_tup_ins END
-  FROM pg_stat_xact_user_tables JOIN pg_class ON pg_class.oid = relid
+       CASE WHEN schemaname LIKE 'emergency\\_backup%%' THEN 0 ELSE n_tup_ins END
+  FROM pg_stat_xact_user_tables
  WHERE n_tup_upd + n_tup_del + n_tup_ins > 0 AND schemaname <> 'emergency_backup'
    AND relid <> coalesce(to_regclass('public.migration_rollbacks'), 0::oid)
 """
@@ -384,11 +385,14 @@ def _difference(was: Mapping[str, Any], is_now: Mapping[str, Any]) -> frozenset[
 
 def _counters(apply: Session, readable: Sequence[str]) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
     """Return rows changed by this session: per table of the application, per unreadable catalog, inserted per table."""
-    found = apply.rows(_COUNTERS, {"known": [*readable, *_DERIVED], "beyond": sorted(_BEYOND_RECOVERY)})
+    known = frozenset((*readable, *_DERIVED))
+    found = apply.rows(_COUNTERS, {"known": sorted(known), "beyond": sorted(_BEYOND_RECOVERY)})
     tables = [row for row in found if not row["catalog"]]
     users = {row["name"]: row["count"] for row in tables if row["count"]}
     inserted = {row["name"]: row["inserted"] for row in tables if row["inserted"]}
-    return users, {row["name"]: row["count"] for row in found if row["catalog"]}, inserted
+    catalogs = {r["name"]: r["count"] for r in found if r["catalog"] and r["count"] and r["name"] not in known}
+    made = {r["name"]: r["inserted"] for r in found if r["catalog"] and r["inserted"] and r["name"] in _BEYOND_RECOVERY}
+    return users, {**catalogs, **{f"new {name}": count for name, count in made.items()}}, inserted
 
 
 def _since(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:

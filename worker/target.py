@@ -168,11 +168,20 @@ class Session:
         Raises:
             StatementFailed: It cannot.
         """
-        path = _path(self.schemas)
-        with self.taken_back(f"SET LOCAL search_path = {path}"):
-            self.execute(f"PREPARE stepback_compatible AS {query}")
+        # In two messages to the server, since it runs under locks.
+        path, undo = _path(self.schemas), "ROLLBACK TO SAVEPOINT stepback_look; RELEASE SAVEPOINT stepback_look"
+        try:
+            self.execute(
+                f"SAVEPOINT stepback_look; SET LOCAL search_path = {path}; PREPARE stepback_compatible AS {query}"
+            )
+        except StepbackError as first:
+            try:
+                self.execute(undo)
+            except StepbackError as second:
+                first.add_note(f"and taking it back failed too: {second}")
+            raise
         # No transaction takes a prepared statement back.
-        self.execute("DEALLOCATE stepback_compatible")
+        self.execute(f"{undo}; DEALLOCATE stepback_compatible")
 
     def perform(self, statement: str, owner: str, settings: Mapping[str, str]) -> None:
         """Run one statement of a plan as the role that owns it, which it can neither leave nor reach beyond.
