@@ -336,13 +336,9 @@ class Session:
             first.add_note(f"and taking it back failed too: {second}")
 
     @contextmanager
-    def taken_back(self, first: str = "") -> Iterator[None]:
-        """Run the block inside a savepoint that is always rolled back.
-
-        Args:
-            first: Statements to begin with, sent along.
-        """
-        self.execute(f"SAVEPOINT stepback_look; {first}")
+    def taken_back(self) -> Iterator[None]:
+        """Run the block inside a savepoint that is always rolled back."""
+        self.execute("SAVEPOINT stepback_look")
         try:
             yield
         finally:
