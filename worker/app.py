@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import threading
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from types import FrameType
 
 import dramatiq
@@ -61,10 +62,12 @@ def serve(settings: Settings, *, at: Callable[[str], None] = pass_by) -> int:
         StepbackError: It cannot start; the message says why.
     """
     configure_logging()
-    stop = threading.Event()
+    # A second signal may come while the first is being handled, as Ctrl-C on a terminal brings two at once: an Event
+    # would lock itself out there, this queue may be written to from within itself.
+    stops: SimpleQueue[int] = SimpleQueue()
 
-    def told(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
+    def told(number: int, _frame: FrameType | None) -> None:
+        stops.put(number)
 
     signal.signal(signal.SIGTERM, told)
     signal.signal(signal.SIGINT, told)
@@ -88,9 +91,7 @@ def serve(settings: Settings, *, at: Callable[[str], None] = pass_by) -> int:
     reconciler.start()
     sweeper.start()
     log.info("worker_started", worker=name, metrics_port=port, threads=settings.worker.threads)
-    while not stop.wait(_LOOK_SECONDS):
-        # A signal that met another thread, as it may after a freeze, is only seen when this one wakes.
-        pass
+    _wait(stops)
     log.info("worker_stopping", worker=name)
     reconciler.stop()
     sweeper.stop()
@@ -99,6 +100,14 @@ def serve(settings: Settings, *, at: Callable[[str], None] = pass_by) -> int:
     log.info("worker_stopped", worker=name)
     flush()
     return 0
+
+
+def _wait(stops: SimpleQueue[int]) -> None:
+    while True:
+        # A signal that met another thread, as it may after a freeze, is only seen when this one wakes.
+        with suppress(Empty):
+            stops.get(timeout=_LOOK_SECONDS)
+            return
 
 
 def _expose(settings: Settings) -> int:

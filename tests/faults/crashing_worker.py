@@ -6,6 +6,7 @@ processes that were given it is met, once, and leaves its process id there.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from worker.crash_points import pass_by
 
 def main() -> int:
     """Serve; at the named point, die as a machine dies, or freeze as it does when it is paused."""
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     fatal, met, token = [*sys.argv[1:], *[""] * 3][:3]
 
     def at(point: str) -> None:

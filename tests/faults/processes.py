@@ -27,6 +27,8 @@ from tests.harness import TARGET, Engine
 
 _WORKER = Path(__file__).parent / "crashing_worker.py"
 _ROOT = Path(__file__).parent.parent.parent
+#: Longer than a worker that is told to end waits for the run under way.
+_END_SECONDS = 40
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,19 @@ class Station:
                 yield process
             finally:
                 _end(process)
-                process.wait(timeout=40)
+                self._gone(process)
+
+    def _gone(self, process: subprocess.Popen[bytes]) -> None:
+        try:
+            process.wait(timeout=_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            # Where it hangs is in no log: it says so itself, and is then gone all the same.
+            process.send_signal(signal.SIGUSR1)
+            time.sleep(1)
+            process.kill()
+            process.wait()
+            tail = self.log.read_text(errors="replace")[-8000:]
+            raise AssertionError(f"worker {process.pid} did not end within {_END_SECONDS} s:\n{tail}") from None
 
     @contextmanager
     def workers(self, count: int, fatal: str = "", token: Path | None = None) -> Iterator[list[int]]:

@@ -107,6 +107,17 @@ def test_told_to_end_while_redis_is_away(station: Station, data_folder: Path, tm
     assert station.told("worker_stopped")
 
 
+def test_told_to_end_over_and_over(station: Station) -> None:
+    """Ctrl-C on a terminal brings two signals at once, an impatient operator brings more: a worker ends all the same."""
+    with station.worker() as process:
+        station.port(process.pid)
+        for number in [signal.SIGINT, signal.SIGTERM] * 500:
+            process.send_signal(number)
+        assert process.wait(timeout=20) == 0
+
+    assert len(station.told("worker_stopping")) == 1
+
+
 def test_redis_is_not_there_yet(station: Station, data_folder: Path) -> None:
     """A worker that starts before Redis does waits for it."""
     with Redis.start(data_folder) as redis:
