@@ -26,6 +26,7 @@ from worker.crash_points import pass_by
 from worker.executor import Executor
 from worker.intake import Intake
 from worker.reconcile import Reconciler
+from worker.rounds import Rounds
 from worker.sweep import Sweeper
 
 #: Out of a million polls, how many look for messages of dead workers: all.
@@ -87,14 +88,18 @@ def serve(settings: Settings, *, at: Callable[[str], None] = pass_by) -> int:
     crew = dramatiq.Worker(broker, worker_threads=settings.worker.threads)
     reconciler = Reconciler(engine, broker, settings.worker.reconcile_seconds)
     sweeper = Sweeper(engine, settings, executor.installation)
+    chores = [
+        Rounds("reconciler", settings.worker.reconcile_seconds, reconciler.look),
+        Rounds("sweeper", settings.worker.sweep_seconds, sweeper.round),
+    ]
     crew.start()
-    reconciler.start()
-    sweeper.start()
+    for chore in chores:
+        chore.start()
     log.info("worker_started", worker=name, metrics_port=port, threads=settings.worker.threads)
     _wait(stops)
     log.info("worker_stopping", worker=name)
-    reconciler.stop()
-    sweeper.stop()
+    for chore in chores:
+        chore.stop()
     crew.stop(timeout=_STOP_MS)
     engine.dispose()
     log.info("worker_stopped", worker=name)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import structlog
 from dramatiq.brokers.redis import RedisBroker
 from sqlalchemy import Engine
@@ -19,36 +17,22 @@ _QUIET_ROUNDS = 3
 
 
 class Reconciler:
-    """Looks through the ledger for unfinished commands, in a thread of its own."""
+    """Looks through the ledger for unfinished commands."""
 
     def __init__(self, engine: Engine, broker: RedisBroker, every_seconds: float) -> None:
         self._engine = engine
         self._broker = broker
         self._every = every_seconds
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
         #: What the last round failed with: said once, not every round.
         self._trouble: str | None = None
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End, after the round that is under way."""
-        self._stop.set()
-        self._thread.join(timeout=10)
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._every):
-            try:
-                self.round()
-                self._say(None)
-            except (LedgerUnreachable, QueueUnreachable) as error:
-                self._say(error.code)
-            except Exception:
-                # A thread that ends here would leave nobody to ring, and nobody would notice.
-                log.exception("reconciler_broke")
+    def look(self) -> None:
+        """Go through one round; what cannot be reached just now is for the next."""
+        try:
+            self.round()
+            self._say(None)
+        except (LedgerUnreachable, QueueUnreachable) as error:
+            self._say(error.code)
 
     def round(self) -> int:
         """Ring once for everything that waits; return for how many."""

@@ -6,7 +6,6 @@ use just then. Whether a run is over is asked of the ledger, whether its copy is
 
 from __future__ import annotations
 
-import threading
 from uuid import UUID
 
 import structlog
@@ -24,34 +23,14 @@ log = structlog.get_logger(__name__)
 
 
 class Sweeper:
-    """Looks through all targets, in a thread of its own."""
+    """Looks through all targets."""
 
     def __init__(self, engine: Engine, settings: Settings, installation: UUID) -> None:
         self._engine = engine
         self._targets = settings.targets
-        self._every = settings.worker.sweep_seconds
         self._installation = installation
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
         #: What went wrong with each target the last time: said once, not every round.
         self._trouble: dict[str, str] = {}
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End, after the round that is under way."""
-        self._stop.set()
-        self._thread.join(timeout=10)
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._every):
-            try:
-                self.round()
-            except Exception:
-                # A thread that ends here would leave triggers on tables, and nobody would notice.
-                log.exception("sweeper_broke")
 
     def round(self) -> int:
         """Sweep every target once; return how many copies were taken away."""

@@ -108,7 +108,7 @@ def test_told_to_end_while_redis_is_away(station: Station, data_folder: Path, tm
 
 
 def test_told_to_end_over_and_over(station: Station) -> None:
-    """Ctrl-C on a terminal brings two signals at once, an impatient operator brings more: a worker ends all the same."""
+    """Ctrl-C on a terminal brings two signals at once, impatience brings more: a worker ends all the same."""
     with station.worker() as process:
         station.port(process.pid)
         for number in [signal.SIGINT, signal.SIGTERM] * 500:
