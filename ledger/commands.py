@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 _INSERT = text(
     """
     INSERT INTO ledger.commands (command_id, kind, target, migration, subject_run, plan_sha256, requested_by, reason,
-                                 not_after, accept_sha256, idempotency_key, envelope)
+                                 not_after, accept_sha256, policy, conditions, idempotency_key, envelope)
     VALUES (:command_id, :kind, :target, :migration, :subject_run, :plan_sha256, :requested_by, :reason,
-            :not_after, :accept_sha256, :idempotency_key, :envelope)
+            :not_after, :accept_sha256, :policy, CAST(:conditions AS jsonb), :idempotency_key, :envelope)
     ON CONFLICT DO NOTHING
     RETURNING command_id
     """
@@ -28,7 +29,7 @@ _QUEUE = text("INSERT INTO ledger.runs (command_id) VALUES (:command_id) RETURNI
 
 _KNOWN = text(
     """
-    SELECT run, command_id, kind, target, migration, subject_run, accept_sha256, envelope
+    SELECT run, command_id, kind, target, migration, subject_run, accept_sha256, policy, conditions, envelope
     FROM ledger.commands JOIN ledger.runs USING (command_id)
     WHERE command_id = :command_id OR (requested_by = :requested_by AND idempotency_key = :idempotency_key)
     ORDER BY command_id = :command_id DESC
@@ -36,6 +37,9 @@ _KNOWN = text(
     """
 )
 
+
+#: What makes two commands ask for the same.
+_ASKED = ("kind", "target", "migration", "subject_run", "accept_sha256", "policy", "conditions")
 
 _EXPIRED = text("SELECT clock_timestamp() >= :not_after")
 
@@ -62,7 +66,9 @@ def record(conn: Connection, command: Command, *, envelope: str, idempotency_key
     Raises:
         Replayed: The id, or the idempotency key, is in the ledger with other content.
     """
-    values = {**asdict(command), "envelope": envelope, "idempotency_key": idempotency_key}
+    conditions = None if command.conditions is None else json.dumps(dict(command.conditions))
+    keys = {"envelope": envelope, "idempotency_key": idempotency_key}
+    values = {**asdict(command), "conditions": conditions, **keys}
     if conn.execute(_INSERT, values).one_or_none() is not None:
         run: int = conn.execute(_QUEUE, {"command_id": command.command_id}).scalar_one()
         return run, True
@@ -76,5 +82,4 @@ def record(conn: Connection, command: Command, *, envelope: str, idempotency_key
 
 
 def _asks_the_same(known: Row[Any], command: Command) -> bool:
-    asked = (command.kind, command.target, command.migration, command.subject_run, command.accept_sha256)
-    return (known.kind, known.target, known.migration, known.subject_run, known.accept_sha256) == asked
+    return all(getattr(known, name) == getattr(command, name) for name in _ASKED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -17,6 +18,19 @@ class Kind(StrEnum):
 
     ROLLBACK = "rollback"
     RECOVER = "recover"
+    VALIDATE = "validate"
+    PURGE = "purge"
+
+
+class Policy(StrEnum):
+    """Which row wins where a preserved one meets one that was written since."""
+
+    #: The newer row stays as it is; how many there are is reported.
+    SKIP = "skip"
+    #: The preserved row takes its place; the newer one is kept in quarantine.
+    OVERWRITE = "overwrite"
+    #: The newer row stays, and the preserved one is put into a table for review.
+    ASIDE = "aside"
 
 
 class State(StrEnum):
@@ -52,9 +66,9 @@ class Command:
     command_id: UUID
     kind: Kind
     target: str
-    #: The migration to roll back; for a recovery, that of the run to recover.
-    migration: str
-    #: The run to recover; None for a rollback.
+    #: The migration to roll back; for a recovery or a purge, that of its run; None where a validation is of everything.
+    migration: str | None
+    #: The run to recover or to purge.
     subject_run: int | None
     #: SHA-256 of the plan as pinned at submit; None where nothing was pinned.
     plan_sha256: str | None
@@ -63,6 +77,15 @@ class Command:
     not_after: datetime
     #: Hash of the one impact that may go along though the plan does not name all of it; None accepts nothing.
     accept_sha256: str | None = None
+    #: For a recovery; None leaves newer rows as they are.
+    policy: Policy | None = None
+    #: For a recovery, which rows come back, by table; None: all, or as the plan's recover.sql says.
+    conditions: Mapping[str, str] | None = None
+
+    @property
+    def subject(self) -> str:
+        """What it is about, as messages call it."""
+        return self.migration or "everything"
 
 
 @dataclass(frozen=True)
@@ -111,7 +134,7 @@ class Run:
     command_id: UUID
     kind: Kind
     target: str
-    migration: str
+    migration: str | None
     subject_run: int | None
     state: State
     phase: Phase | None
@@ -131,6 +154,11 @@ class Run:
     accept_sha256: str | None = None
     #: What preflight remarked upon: what else mentions or needs what goes.
     notes: tuple[str, ...] = ()
+    #: As the command was given them.
+    policy: Policy | None = None
+    conditions: Mapping[str, str] | None = None
+    #: What it found: checks, figures, what was deleted.
+    result: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ _SETTLE = text(
     """
     UPDATE ledger.runs
     SET state = :state, finished_at = clock_timestamp(), error_code = :error_code, error_message = :error_message,
-        blocked_seconds = :blocked_seconds
+        blocked_seconds = :blocked_seconds, result = CAST(:result AS jsonb)
     WHERE run = :run AND attempt = :attempt AND state = 'in_progress'
     RETURNING phase, plan_sha256, impact_sha256
     """
@@ -201,6 +201,7 @@ def settle(
     blocked_seconds: float | None,
     preserved: Sequence[Preserved],
     detail: Mapping[str, Json] | None = None,
+    result: Mapping[str, Json] | None = None,
 ) -> None:
     """Write how the run ended, once and for all, and its audit event `run_<state>`.
 
@@ -212,6 +213,7 @@ def settle(
         blocked_seconds: How long apply held its first lock; None: it held none.
         preserved: What the run keeps in the target.
         detail: More, for the event.
+        result: What it found; the event binds it to the chain by its hash.
 
     Raises:
         LeaseLost: Another attempt has the run, or it is finished; nothing was written.
@@ -224,6 +226,7 @@ def settle(
         "error_code": error and error.code,
         "error_message": error and error.message,
         "blocked_seconds": blocked_seconds,
+        "result": None if result is None else canonical(dict(result)),
     }
     objects: list[dict[str, Json]] = [{**asdict(item)} for item in preserved]
     with transaction(engine) as conn:
@@ -239,6 +242,7 @@ def settle(
             "preserved": len(objects),
             # The list itself can be long; its hash binds it to the chain.
             "preserved_sha256": sha256(canonical([*objects])),
+            **({} if result is None else {"result_sha256": sha256(canonical(dict(result)))}),
             **(detail or {}),
         }
         phase = None if settled.phase is None else Phase(settled.phase)

@@ -22,8 +22,8 @@ Pin = Callable[[str, str], str]
 MAX_AHEAD = timedelta(minutes=5)
 
 
-def admit(conn: Connection, request: Request, installation: UUID, settings: Settings) -> str:
-    """Return the migration that the request is about, if it is meant for here and now.
+def admit(conn: Connection, request: Request, installation: UUID, settings: Settings) -> str | None:
+    """Return the migration that the request is about, if any, once it is sure to be meant for here and now.
 
     Args:
         conn: The ledger, whose clock counts.
@@ -41,11 +41,11 @@ def admit(conn: Connection, request: Request, installation: UUID, settings: Sett
     if request.audience != str(installation):
         raise BadSignature("the command is meant for another installation; sign it with the id of this one")
     settings.target(request.target)
-    if request.subject_run is None or request.migration is not None:
+    if request.migration is not None or request.kind is Kind.ROLLBACK:
         check_name("migration", request.migration or "")
     _check_time(conn, request)
     if request.subject_run is None:
-        return str(request.migration)
+        return request.migration
     return _migration_of(conn, request, request.subject_run)
 
 
@@ -57,22 +57,22 @@ def _check_time(conn: Connection, request: Request) -> None:
         raise Expired("the command was signed in the future; set the clock of the machine that signed it")
 
 
-def _migration_of(conn: Connection, request: Request, subject_run: int) -> str:
+def _migration_of(conn: Connection, request: Request, subject_run: int) -> str | None:
     run = runs.find(conn, subject_run)
     if run.target != request.target:
-        raise UnknownRun(f"run {subject_run} is of another target than the recovery names")
+        raise UnknownRun(f"run {subject_run} is of another target than the {request.kind.value} names")
     # A member of a composite plan, perhaps: the target knows which there were.
     return request.migration or run.migration
 
 
-def pinned(request: Request, migration: str, pin: Pin) -> Command:
+def pinned(request: Request, migration: str | None, pin: Pin) -> Command:
     """Return the command with its plan as it is at this moment; a recovery needs none.
 
     Raises:
         PlanChanged: The plan is not the one that the request was signed for.
         StepbackError: Whatever `pin` finds wrong, such as UnknownMigration.
     """
-    plan_sha256 = pin(request.target, migration) if request.kind is Kind.ROLLBACK else None
+    plan_sha256 = pin(request.target, migration) if request.kind is Kind.ROLLBACK and migration is not None else None
     if request.plan_sha256 not in {None, plan_sha256}:
         raise PlanChanged("the plan is not the one that the command was signed for; look at it and sign again")
     return Command(
@@ -86,4 +86,6 @@ def pinned(request: Request, migration: str, pin: Pin) -> Command:
         reason=request.reason,
         not_after=request.not_after,
         accept_sha256=request.accept_sha256,
+        policy=request.policy,
+        conditions=request.conditions,
     )

@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ledger.errors import BadName, BadRequest, Refused
-from ledger.model import Kind
+from ledger.model import Kind, Policy
 
 #: Longest reason in characters.
 MAX_REASON = 500
@@ -55,6 +55,10 @@ class Request:
     #: SHA-256 of the impact that may go along though the plan does not name all of it, as a refusal or a dry run tells
     #: it; None accepts nothing. Only for a rollback.
     accept_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    #: Which row wins where a preserved one meets a newer one; None: the newer one stays. Only for a recovery.
+    policy: Policy | None = None
+    #: SQL conditions on preserved rows, by table: only rows that meet theirs come back. Only for a recovery.
+    conditions: dict[str, str] | None = None
     #: The installation that is meant: its id as text.
     audience: str
     issuer: str
@@ -94,16 +98,22 @@ def decode(payload: bytes) -> Request:
         request = _REQUEST.validate_json(json.dumps(fields))
     except ValidationError as error:
         raise BadRequest(_explain(error)) from None
-    if request.kind is Kind.ROLLBACK and request.subject_run is not None:
-        raise BadRequest("a rollback names a migration, not a run")
-    if request.kind is Kind.RECOVER and (request.subject_run is None or request.plan_sha256 is not None):
-        raise BadRequest("a recovery names the run to recover, and no plan")
-    if request.kind is Kind.RECOVER and request.accept_sha256 is not None:
-        raise BadRequest("a recovery has no impact to accept")
+    _check_kind(request)
     if not timedelta(0) < request.not_after - request.issued_at <= MAX_VALIDITY:
         raise BadRequest("not_after has to be later than issued_at, by 24 hours at most")
     _check_reason(request.reason)
     return request
+
+
+def _check_kind(request: Request) -> None:
+    """See that a request has what its kind needs, and nothing that only others have."""
+    kind = request.kind.value
+    if (request.subject_run is not None) != (request.kind in {Kind.RECOVER, Kind.PURGE}):
+        raise BadRequest(f"a {kind} names {'a migration, not a run' if request.subject_run else 'the run it is about'}")
+    if request.kind is not Kind.ROLLBACK and (request.plan_sha256, request.accept_sha256) != (None, None):
+        raise BadRequest(f"a {kind} has no plan and no impact to accept")
+    if request.kind is not Kind.RECOVER and (request.policy, request.conditions) != (None, None):
+        raise BadRequest(f"a {kind} brings nothing back: policy and conditions are a recovery's")
 
 
 def strict_json(what: str, data: bytes, refused: type[Refused] = BadRequest) -> dict[str, Any]:

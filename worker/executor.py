@@ -37,6 +37,7 @@ from ledger.errors import (
     LockBudgetSpent,
     LockNotAvailable,
     NeedsOperator,
+    NotPossible,
     OutcomeUnknown,
     Refused,
     StepbackError,
@@ -183,6 +184,8 @@ class _Attempt:
                 return Rollback(self._claim.command, self._holder, target)
             case Kind.RECOVER:
                 return Recover(self._claim.command, self._holder)
+            case Kind.VALIDATE | Kind.PURGE as kind:
+                raise NotPossible(f"this worker does not know how to {kind.value}; bring it up to date")
 
     def _open(self, target: TargetSettings) -> tuple[Session, Session]:
         name = f"stepback run {self._claim.run}.{self._claim.attempt}"
@@ -292,7 +295,7 @@ class _Attempt:
         runs.enter(self._engine, self._claim, Phase.APPLY)
         self._at("apply_entered")
         command = self._claim.command
-        apply = Apply(session, witness, self._holder, command.kind.value, command.migration, procedure, self._at)
+        apply = Apply(session, witness, self._holder, command.kind.value, command.subject, procedure, self._at)
         here = session.identity()
 
         def note(xid: str) -> None:

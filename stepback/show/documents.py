@@ -47,6 +47,8 @@ def of_run(run: Run) -> Document:
         "plan_sha256": run.plan_sha256,
         "impact_sha256": run.impact_sha256,
         "accept_sha256": run.accept_sha256,
+        "policy": run.policy and run.policy.value,
+        "conditions": None if run.conditions is None else dict(run.conditions),
         "error": run.error and {"code": run.error.code, "message": run.error.message},
         "steps": [
             {
@@ -62,6 +64,7 @@ def of_run(run: Run) -> Document:
         ],
         "preserved": [asdict(kept) for kept in run.preserved],
         "notes": list(run.notes),
+        "result": None if run.result is None else dict(run.result),
         "summary": [
             {"step": line.step, "status": line.status, "time": _time(line.time), "details": "; ".join(line.details)}
             for line in summary.of_run(run)

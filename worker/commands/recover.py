@@ -29,6 +29,7 @@ class Recover:
 
     def __init__(self, command: Command, holder: Holder) -> None:
         assert command.subject_run is not None  # noqa: S101 - the ledger's commands_subject_run_check
+        assert command.migration is not None  # noqa: S101 - the ledger's commands_migration_known
         self._subject = command.subject_run
         self._migration = command.migration
         self._holder = holder

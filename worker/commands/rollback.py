@@ -282,7 +282,7 @@ class Rollback:
         ]
 
     def _find(self, session: Session) -> Plan:
-        plan = source.find(session, self._target.plans, self._command.migration)
+        plan = source.find(session, self._target.plans, self._command.subject)
         if self._command.plan_sha256 not in (None, plan.sha256):
             raise PlanChanged(f"the plan of {plan.migration} is not the one that was pinned when this was asked for")
         return plan
