@@ -75,11 +75,14 @@ def _delete(cursor: psycopg.Cursor[Any], dice: random.Random) -> Effect:
 def _change_key(cursor: psycopg.Cursor[Any], dice: random.Random) -> Effect:
     """Let two rows change places by way of a third key."""
     one, other = dice.sample(range(3_000), 2)
-    aside, rows = -1 - one, list[tuple[int, Any, str | None]]()
+    aside, gone, rows = -1 - one, list[int](), list[tuple[int, Any, str | None]]()
     for before, after in ((one, aside), (other, one), (aside, other)):
         cursor.execute(f"UPDATE items SET id = {after} WHERE id = {before} RETURNING id, price, note")
-        rows += [row for row in _rows(cursor) if after != aside]
-    return [one, other], rows
+        found = _rows(cursor)
+        # A key that was not there is not ours: somebody else may have filled it since.
+        gone += [before for _ in found if before != aside]
+        rows += [row for row in found if after != aside]
+    return gone, rows
 
 
 def _copy(cursor: psycopg.Cursor[Any], dice: random.Random) -> Effect:
