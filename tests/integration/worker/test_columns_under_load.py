@@ -235,4 +235,7 @@ def test_nothing_is_missing_and_nothing_is_stale(engine: Engine) -> None:
 def _differences(engine: Engine, found: str) -> list[dict[str, Any]]:
     """Return what a query misses of the truth, and what it has beside it."""
     truth = "SELECT id, price::text, note FROM truth"
-    return engine.query(f"({truth} EXCEPT {found}) UNION ALL ({found} EXCEPT {truth})")
+    missing, stale = f"{truth} EXCEPT {found}", f"{found} EXCEPT {truth}"
+    return engine.query(
+        f"SELECT 'missing' AS how, * FROM ({missing}) AS m UNION ALL SELECT 'stale', * FROM ({stale}) AS s"
+    )
