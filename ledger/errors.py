@@ -205,6 +205,10 @@ class StatementFailed(Failed):
     code = "statement_failed"
 
 
+class RowsForbid(StatementFailed):
+    """Rows that are there do not allow what a statement of the run would have made: a key, a check, a NOT NULL."""
+
+
 # -- the way there ----------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -123,7 +123,9 @@ class Apply:
         session = self.session
         self._change(work.changes, journal)
         work = self._later(work, journal)
-        say = partial(registry.set_status, session, work.registry_ids.values(), work.outcome_status, _notes(work))
+        result = self.procedure.outcome(session, journal.left)
+        notes = _notes(work, journal.left)
+        say = partial(registry.set_status, session, work.registry_ids.values(), work.outcome_status, notes)
         journal.timed("update the registry", partial(say, self.holder.run), Section.MIGRATION_TRACKING_UPDATE)
         check = partial(journal.timed, section=Section.VERIFICATION)
         check("hold gates", partial(gates.verify, session, work.gates))
@@ -134,7 +136,9 @@ class Apply:
         check("prove", partial(prove, session, witness, work.permits, work.writes, looked, work.advise))
         self.at("proved")
         blocked_seconds = round(time.monotonic() - first_lock, 6)
-        fence.mark(session, self.holder, Done(self.kind, self.migration, work, tuple(journal.steps), blocked_seconds))
+        fence.mark(
+            session, self.holder, Done(self.kind, self.migration, work, tuple(journal.steps), blocked_seconds, result)
+        )
         self.at("marked")
 
     def _later(self, work: Work, journal: Journal) -> Work:
@@ -154,8 +158,15 @@ class Apply:
 
     def _change(self, changes: tuple[Change, ...], journal: Journal) -> None:
         for change in changes:
-            journal.timed(change.step, partial(self._run, change), change.section)
+            if change.may_be_left:
+                journal.tried(change.step, partial(self._attempt, change), change.section)
+            else:
+                journal.timed(change.step, partial(self._run, change), change.section)
             self.at("changed")
+
+    def _attempt(self, change: Change) -> None:
+        with self.session.attempted():
+            self._run(change)
 
     def _run(self, change: Change) -> None:
         for statement in change.statements:
@@ -172,8 +183,12 @@ class Apply:
             first.add_note(f"and taking it back failed too: {second}")
 
 
-def _notes(work: Work) -> str:
-    kept = sum(1 for item in work.items if item.action.value != "carried")
+def _notes(work: Work, left: Mapping[str, str]) -> str:
+    kept = sum(1 for item in work.items if item.action.value != "carried") - len(left)
     return "; ".join(
-        (f"{kept} object(s) {'brought back' if work.outcome_status == 'recovered' else 'preserved'}", *work.notes)
+        (
+            f"{kept} object(s) {'brought back' if work.outcome_status == 'recovered' else 'preserved'}",
+            *work.notes,
+            *(f"rows did not allow to {step}" for step in left),
+        )
     )

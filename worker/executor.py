@@ -443,9 +443,11 @@ class _Attempt:
 
     def _settle(self, state: State, error: StepbackError | None) -> State:
         preserved: list[Preserved] = []
+        marker = None
         if state is State.COMPLETED:
             assert self._fenced is not None  # noqa: S101 - nothing completes without
             preserved = registry.preserved(self._fenced, self._holder)
+            marker = fence.look_up(self._fenced, self._holder)
         told = None if error is None else RunError(error.code, error.message)
         runs.settle(
             self._engine,
@@ -454,6 +456,7 @@ class _Attempt:
             error=told,
             blocked_seconds=self._blocked_seconds,
             preserved=preserved,
+            result=marker.result or None if marker is not None else None,
         )
         metrics.count_run(
             self._claim.command.kind, state, time.monotonic() - self._began, None if error is None else error.code

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from ledger.errors import Fenced, NeedsOperator
+from ledger.model import Json
 from worker.target import Session
 from worker.work import FinishStep, Work
 
@@ -41,6 +42,8 @@ class Marker:
     applied_at: datetime
     steps: tuple[dict[str, Any], ...]
     finish: tuple[FinishStep, ...]
+    #: What came of it, for the ledger; empty: nothing to say.
+    result: Mapping[str, Json]
 
 
 def raise_fence(session: Session, holder: Holder) -> None:
@@ -80,7 +83,8 @@ def stand_behind(session: Session, holder: Holder) -> None:
 def look_up(session: Session, holder: Holder) -> Marker | None:
     """Return the marker of a run; look only after the fence was raised, or a COMMIT may still be under way."""
     found = session.row(
-        "SELECT attempt, migration, registry_ids, xid::text, blocked_seconds, applied_at, steps, finish"
+        "SELECT attempt, migration, registry_ids, xid::text, blocked_seconds, applied_at, steps, finish,"
+        " coalesce(result, '{}') AS result"
         " FROM emergency_backup.marker WHERE installation = %s AND run = %s",
         (holder.installation, holder.run),
     )
@@ -96,6 +100,17 @@ def look_up(session: Session, holder: Holder) -> Marker | None:
         found["applied_at"],
         tuple(found["steps"]),
         finish,
+        found["result"],
+    )
+
+
+def add_result(session: Session, holder: Holder, name: str, told: Json) -> None:
+    """Add an entry to a list in what came of the run, inside a transaction that stands behind the fence."""
+    session.execute(
+        "UPDATE emergency_backup.marker SET result = jsonb_set(coalesce(result, '{}'), ARRAY[%(name)s::text],"
+        " coalesce(result -> %(name)s, '[]') || %(told)s::jsonb)"
+        " WHERE installation = %(installation)s AND run = %(run)s",
+        {"name": name, "told": json.dumps([told]), "installation": holder.installation, "run": holder.run},
     )
 
 
@@ -133,14 +148,16 @@ class Done:
     work: Work
     steps: tuple[dict[str, Any], ...]
     blocked_seconds: float
+    #: What came of it, for the ledger.
+    result: Mapping[str, Json]
 
 
 def mark(session: Session, holder: Holder, done: Done) -> None:
     """Write the marker; it commits with everything else or not at all."""
     session.execute(
         "INSERT INTO emergency_backup.marker"
-        " (installation, run, attempt, kind, migration, registry_ids, blocked_seconds, steps, finish)"
-        " VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s, %s::jsonb, %s::jsonb)",
+        " (installation, run, attempt, kind, migration, registry_ids, blocked_seconds, steps, finish, result)"
+        " VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s, %s::jsonb, %s::jsonb, %s::jsonb)",
         (
             holder.installation,
             holder.run,
@@ -151,5 +168,6 @@ def mark(session: Session, holder: Holder, done: Done) -> None:
             done.blocked_seconds,
             json.dumps(done.steps),
             json.dumps([asdict(step) for step in done.work.finish]),
+            json.dumps(dict(done.result)),
         ),
     )

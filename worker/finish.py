@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from worker import aside, registry
+from worker import aside, orphans, registry
 from worker.fence import Holder
 from worker.target import Session
 from worker.work import FinishStep
@@ -30,6 +30,8 @@ def do(session: Session, holder: Holder, step: FinishStep) -> str | None:
             return _remnants(session, json.loads(step.argument))
         case "aside":
             return aside.do(session, holder, step.argument)
+        case "validate":
+            return orphans.validate(session, holder, step.argument)
         case "registry":
             return registry.complete(session, holder, json.loads(step.argument))
         case _:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ledger.errors import Failed, Refused
+from ledger.errors import Failed, Refused, RowsForbid
 from worker.work import Section
 
 
@@ -16,6 +16,8 @@ class Journal:
     """The steps of one try at apply."""
 
     steps: list[dict[str, Any]] = field(default_factory=list)
+    #: Steps that rows forbade, with the reason.
+    left: dict[str, str] = field(default_factory=dict)
     _began: float = field(default_factory=time.monotonic)
 
     def timed(self, step: str, act: Callable[[], str | None], section: Section | None = None) -> None:
@@ -26,11 +28,29 @@ class Journal:
         except (Failed, Refused) as error:
             error.add_note(f"in step {step!r}")
             raise
+        self._note(step, "completed", began, detail, section)
+
+    def tried(self, step: str, act: Callable[[], str | None], section: Section | None = None) -> None:
+        """Do a step that rows may forbid; where they do, note that it was left out.
+
+        Args:
+            step: Its name.
+            act: Leaves nothing behind when it raises RowsForbid.
+            section: What it is for.
+        """
+        began = time.monotonic()
+        try:
+            self.timed(step, act, section)
+        except RowsForbid as error:
+            self.left[step] = error.message
+            self._note(step, "left_out", began, error.message, section)
+
+    def _note(self, step: str, outcome: str, began: float, detail: str | None, section: Section | None) -> None:
         ended = time.monotonic()
         self.steps.append(
             {
                 "step": step,
-                "outcome": "completed",
+                "outcome": outcome,
                 "seconds": round(ended - began, 6),
                 "section": section,
                 "detail": detail,

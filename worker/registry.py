@@ -141,6 +141,17 @@ def preserve_later(session: Session, holder: Holder, migration: str, keeping: Ke
         preserve(session, holder, migration, [keeping], names={}, after=known["ordinal"])
 
 
+def preserve_more(session: Session, holder: Holder, migration: str, keeping: Keeping) -> None:
+    """Write down what was set aside after COMMIT, in the transaction that does so."""
+    last: int = session.value(
+        "SELECT coalesce(max(ordinal), 0) FROM emergency_backup.preserved_objects WHERE installation = %s AND run = %s",
+        (holder.installation, holder.run),
+    )
+    oid = keeping.item.address.objid
+    name = session.value("SELECT %s::oid::regclass::text", (oid,))
+    preserve(session, holder, migration, [keeping], names={oid: name}, after=last)
+
+
 def complete(session: Session, holder: Holder, ids: Collection[int]) -> str:
     """Say in the registry that all is done, where the work itself came after COMMIT; in a transaction of its own."""
     with session.transaction():

@@ -22,6 +22,7 @@ from ledger.errors import (
     NotPossible,
     OutcomeUnknown,
     PlanRefused,
+    RowsForbid,
     StatementFailed,
     StepbackError,
     TargetUnreachable,
@@ -77,6 +78,11 @@ _WORKERS_ROLE = "the worker's role"
 
 #: SQLSTATE of a session that the server ended: idle in transaction, or in one transaction, for too long.
 _ENDED = frozenset({"25P03", "25P04"})
+
+#: Classes of errors that values in rows lead to: data exceptions, integrity constraint violations.
+_OF_ROWS = frozenset({"22", "23"})
+#: SQLSTATE of a foreign key to columns that have no unique constraint any more.
+_NO_KEY = "42830"
 
 Row = dict[str, Any]
 
@@ -344,6 +350,20 @@ class Session:
         finally:
             self.execute("ROLLBACK TO SAVEPOINT stepback_look; RELEASE SAVEPOINT stepback_look")
 
+    @contextmanager
+    def attempted(self) -> Iterator[None]:
+        """Run the block inside a savepoint; after an error the transaction goes on as if it had not been."""
+        self.execute("SAVEPOINT stepback_attempt")
+        try:
+            yield
+        except StepbackError as first:
+            try:
+                self.execute("ROLLBACK TO SAVEPOINT stepback_attempt; RELEASE SAVEPOINT stepback_attempt")
+            except StepbackError as second:
+                first.add_note(f"and taking it back failed too: {second}")
+            raise
+        self.execute("RELEASE SAVEPOINT stepback_attempt")
+
     def limit(self, *, lock_timeout_ms: int, statement_timeout_ms: int) -> None:
         """Bound every later statement of this session."""
         self.rows(
@@ -513,7 +533,9 @@ def translate(error: psycopg.Error) -> StepbackError:
         return TargetUnreachable(f"the connection to the target was lost: {_reason(error)}")
     if error.sqlstate in _ENDED:
         return TargetUnreachable(f"the server ended the transaction: {_reason(error)}")
-    return StatementFailed(f"the server refused a statement ({error.sqlstate}): {_reason(error)}")
+    rows = error.sqlstate is not None and (error.sqlstate[:2] in _OF_ROWS or error.sqlstate == _NO_KEY)
+    kind = RowsForbid if rows else StatementFailed
+    return kind(f"the server refused a statement ({error.sqlstate}): {_reason(error)}")
 
 
 def _reason(error: psycopg.Error) -> str:
@@ -521,6 +543,6 @@ def _reason(error: psycopg.Error) -> str:
     if primary is None:
         return "no answer"
     # Data exceptions (class 22) and integrity violations (23) may quote a value in the primary line.
-    if error.sqlstate is not None and error.sqlstate[:2] in {"22", "23"}:
+    if error.sqlstate is not None and error.sqlstate[:2] in _OF_ROWS:
         return type(error).__name__
     return primary

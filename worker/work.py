@@ -65,6 +65,8 @@ class Change:
     section: Section | None = None
     #: Settings that the plan's own are run with.
     settings: Mapping[str, str] = field(default_factory=dict)
+    #: Whether the run goes on without it where rows that are there do not allow it, and says so.
+    may_be_left: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,8 @@ class FinishStep:
     """One thing to do after COMMIT; may be repeated, and never undoes what is committed."""
 
     step: str
-    #: "sql", "analyze", "aside" (worker/aside.py), "count" (rows and checksum of a preserved table), "remnants", or
-    #: "registry" (say that all is done).
+    #: "sql", "analyze", "aside" (worker/aside.py), "validate" (worker/orphans.py), "count" (rows and checksum of a
+    #: preserved table), "remnants", or "registry" (say that all is done).
     what: str
     argument: str
     section: Section | None = None

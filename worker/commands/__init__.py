@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from ledger.model import Json
 from worker.target import Row, Session
 from worker.work import FinishStep, Stage, Work
 
@@ -23,6 +24,14 @@ class Procedure(Protocol):
 
     def record_stage(self, session: Session, number: int, created: Sequence[Row]) -> tuple[FinishStep, ...]:
         """Write down what a later stage preserved, and what it created; return what is to be done after COMMIT."""
+
+    def outcome(self, session: Session, left: Mapping[str, str]) -> Mapping[str, Json]:
+        """Say what came of it, after the last change and in the same transaction.
+
+        Args:
+            session: Inside apply.
+            left: Steps that rows forbade, with the reason.
+        """
 
     def registry_rows(self, session: Session) -> list[int]:
         """Return the registry rows that the run is about, made now where a plan has none yet."""

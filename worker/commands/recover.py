@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from ledger.errors import Conflict, ImpactNotAccepted, NothingToRecover
-from ledger.model import Command
+from ledger.model import Command, Json
 from worker import fence, registry
 from worker.commands.backup_views import drop_views
 from worker.commands.locks import locks_of, relation_names
@@ -38,6 +39,8 @@ class Recover:
         self._emptied: list[str] = []
         #: Takes what the rollback created: nothing is destroyed on the way back either.
         self._quarantine = Quarantine(holder.run, command.command_id)
+        #: Where rows go that cannot stay, once they are back.
+        self._aside = Quarantine(holder.run, command.command_id).copies
         self._retired: tuple[Keeping, ...] = ()
         self._recorded = 0
 
@@ -73,7 +76,7 @@ class Recover:
             later=tuple(self._foresee(session, group) for group in self._groups[1:]),
             permits=merge([first.permits, view_permits]),
             writes=first.writes,
-            finish=_finish(self._kept),
+            finish=self._finish(),
             registry_ids=self._registry_ids(marker, whole=len(self._kept) == len(kept)),
             outcome_status="recovered",
         )
@@ -103,6 +106,17 @@ class Recover:
             (self._holder.run, [kept.id for kept in self._kept]),
         )
 
+    def outcome(self, session: Session, left: Mapping[str, str]) -> Mapping[str, Json]:
+        """Say what rows did not let back; it stays preserved, and another recovery may bring it."""
+        staying = [kept for kept in self._kept if _verb(kept) in left]
+        session.execute(
+            "UPDATE emergency_backup.preserved_objects SET recovered_by = NULL, recovered_at = NULL"
+            " WHERE id = ANY (%s)",
+            ([kept.id for kept in staying],),
+        )
+        told: list[Json] = [{"step": step, "reason": reason} for step, reason in left.items()]
+        return {"objects": len(self._kept) - len(staying), "left_out": told}
+
     def stage(self, session: Session, number: int) -> Stage:
         """Bring back, or take away what the rollback created, on the catalog as it is by now."""
         if _is_created(self._groups[number]):
@@ -120,12 +134,20 @@ class Recover:
         self._retired = ()
         return counting
 
+    def _finish(self) -> tuple[FinishStep, ...]:
+        back = _moved(self._kept)
+        return tuple(
+            _finish_step(kept, statement, self._aside, back)
+            for kept in reversed(self._kept)
+            for statement in kept.definition["finish"]
+        )
+
     def _restore(self, session: Session, number: int) -> Stage:
         group = self._groups[number]
         closing = self._emptied if number == len(self._groups) - 1 else []
         return Stage(
             (
-                *(_bring_back(session, kept) for kept in group),
+                *(change for kept in group for change in (_bring_back(session, kept), *_rules(kept))),
                 *(Change(f"close {name}", (f"DROP SCHEMA {quoted(name)}",)) for name in closing),
             ),
             merge([*(_permits(session, kept) for kept in group), _schemas(session, closing)]),
@@ -277,7 +299,18 @@ def _bring_back(session: Session, kept: Kept) -> Change:
     elif "grants" in facts:
         # Grants on columns last: what is revoked from the whole is revoked from its columns.
         statements = [*statements, *ownership.grants(session, facts["grants"]), *facts.get("column_grants", [])]
-    return Change(_verb(kept), tuple(statements))
+    # Rows that were written since may break what the server holds against every row.
+    return Change(_verb(kept), tuple(statements), may_be_left=kept.how == "defined" and kept.kind in _RULES)
+
+
+#: Of definitions, those that the server holds against every row.
+_RULES = frozenset({"table constraint", "index"})
+
+
+def _rules(kept: Kept) -> tuple[Change, ...]:
+    """Return what makes columns NOT NULL again, where that is no constraint of its own."""
+    rules = kept.definition["facts"].get("rules", [])
+    return tuple(Change(f"hold rows to it: {statement}", (statement,), may_be_left=True) for statement in rules)
 
 
 def _verb(kept: Kept) -> str:
@@ -331,12 +364,20 @@ def _written(session: Session, kept: Sequence[Kept]) -> set[int]:
     return {session.value("SELECT to_regclass(%s)::oid::bigint", (name,)) for name in names}
 
 
-def _finish(kept: Sequence[Kept]) -> tuple[FinishStep, ...]:
-    return tuple(
-        FinishStep(f"finish {k.kind} {k.name}", "sql", statement)
-        for k in reversed(kept)
-        for statement in k.definition["finish"]
-    )
+def _finish_step(kept: Kept, statement: str, quarantine: str, back: Collection[int]) -> FinishStep:
+    name = f"finish {kept.kind} {kept.name}"
+    relation, constraint = kept.definition["facts"].get("validates") or (None, None)
+    if relation not in back:
+        # Rows of a table that stayed were written by the application: they are not ours to set aside.
+        return FinishStep(name, "sql", statement)
+    told = {
+        "statement": statement,
+        "relation": relation,
+        "constraint": constraint,
+        "quarantine": quarantine,
+        "migration": kept.migration,
+    }
+    return FinishStep(name, "validate", json.dumps(told))
 
 
 def _item(kept: Kept, subject: int) -> Item:

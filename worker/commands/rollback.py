@@ -272,6 +272,11 @@ class Rollback:
         registry.preserve(session, self._holder, plan.migration, keepings, names=names, after=self._recorded)
         self._recorded += len(keepings)
 
+    def outcome(self, session: Session, left: Mapping[str, str]) -> Mapping[str, Json]:
+        """Say nothing beside the steps; nothing of a rollback may be left out."""
+        del session, left
+        return {}
+
     def registry_rows(self, session: Session) -> list[int]:
         """Return the registry rows of the plan and its members; a folder plan that nobody registered gets one."""
         return [

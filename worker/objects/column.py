@@ -34,7 +34,7 @@ SELECT a.attnum AS number, a.attname AS name, format_type(a.atttypid, a.atttypmo
                  FROM below JOIN pg_type AS d ON d.oid = below.type AND d.typtype = 'd'
            ) SELECT format_type(type, modifier) FROM below ORDER BY depth DESC LIMIT 1) END AS base,
        coalesce(pg_get_expr(d.adbin, d.adrelid), pg_get_expr(t.typdefaultbin, 0)) AS filling,
-       (a.attnotnull OR t.typnotnull) AND d.oid IS NULL AND t.typdefaultbin IS NULL AS required,
+       t.typnotnull AND d.oid IS NULL AND t.typdefaultbin IS NULL AS required,
        CASE WHEN a.attcollation <> t.typcollation THEN
            (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.collname)
               FROM pg_collation AS c JOIN pg_namespace AS n ON n.oid = c.collnamespace WHERE c.oid = a.attcollation)
@@ -88,7 +88,7 @@ SELECT c.oid::bigint, c.relkind = 't' OR c.relkind = 'i' AND x.indrelid <> %(tab
  WHERE t.oid = %(table)s::oid
 """
 
-#: What fires on UPDATE, with the words that switch it back on.
+#: What fires on UPDATE or DELETE, with the words that switch it back on.
 _FIRING = """
 SELECT 'TRIGGER ' || quote_ident(tgname) AS what,
        CASE tgenabled WHEN 'O' THEN 'ENABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END AS on
@@ -96,7 +96,7 @@ SELECT 'TRIGGER ' || quote_ident(tgname) AS what,
 UNION ALL
 SELECT 'RULE ' || quote_ident(rulename),
        CASE ev_enabled WHEN 'O' THEN 'ENABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END
-  FROM pg_rewrite WHERE ev_class = %(table)s AND ev_type = '2' AND ev_enabled <> 'D'
+  FROM pg_rewrite WHERE ev_class = %(table)s AND ev_type IN ('2', '4') AND ev_enabled <> 'D'
  ORDER BY what
 """
 
@@ -206,12 +206,12 @@ def _with_values(session: Session, keeping: Keeping, copy: Copy) -> Keeping:
     return Keeping(
         keeping.item,
         remove=(*create, *keeping.remove),
-        restore=(*keeping.restore, *_values(copy, inside), *_not_null(session, copy)),
+        restore=(*keeping.restore, *_values(copy, inside)),
         locks=keeping.locks,
         permits=keeping.permits,
         quarantine=keeping.quarantine,
         relation=keeping.relation,
-        facts={**keeping.facts, "brings_values": True, "rewrites": rewrites},
+        facts={**keeping.facts, "brings_values": True, "rewrites": rewrites, "rules": _not_null(session, copy)},
     )
 
 
@@ -300,7 +300,7 @@ def rows_since(session: Session, table: str, inside: str, key: Sequence[str]) ->
     return new
 
 
-def _not_null(session: Session, copy: Copy) -> list[str]:
+def _not_null(session: Session, copy: Copy) -> list[Json]:
     # From 18 on NOT NULL is a constraint with a name, kept as one.
     if session.server_version >= NOT_NULL_IS_A_CONSTRAINT:
         return []

@@ -97,7 +97,11 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
         finish=finish,
         locks=frozenset(locks),
         permits=permits,
-        facts={"constraint": found["type"], "touches": touches},
+        facts={
+            "constraint": found["type"],
+            "touches": touches,
+            "validates": [found["relation"], found["name"]] if finish else None,
+        },
     )
 
 

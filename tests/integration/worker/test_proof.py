@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
 
 from ledger.errors import WouldLoseData
+from ledger.model import Json
 from tests.harness import TARGET, Engine
 from worker import fence
 from worker.apply import Apply
@@ -164,6 +165,10 @@ class Tampered:
     def record_stage(self, session: Session, number: int, created: Sequence[Row]) -> tuple[FinishStep, ...]:
         """Write down what a later stage did; a plan that only drops has none."""
         return self.procedure.record_stage(session, number, created)
+
+    def outcome(self, session: Session, left: Mapping[str, str]) -> Mapping[str, Json]:
+        """Say what came of it, as the plan alone would."""
+        return self.procedure.outcome(session, left)
 
     def registry_rows(self, session: Session) -> list[int]:
         """Return the plan's row."""
