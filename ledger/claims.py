@@ -36,7 +36,7 @@ _CLAIM = text(
     RETURNING run.run, run.attempt, run.started_at, clock_timestamp() AS claimed_at,
               command.command_id, command.kind, command.target, command.migration, command.subject_run,
               command.plan_sha256, command.requested_by, command.reason, command.not_after, command.accept_sha256,
-              command.policy, command.conditions
+              command.policy, command.conditions, command.report
     """
 )
 
@@ -143,6 +143,7 @@ def _command(row: Row[Any]) -> Command:
         accept_sha256=row.accept_sha256,
         policy=None if row.policy is None else Policy(row.policy),
         conditions=row.conditions,
+        report=row.report,
     )
 
 

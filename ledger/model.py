@@ -81,6 +81,8 @@ class Command:
     policy: Policy | None = None
     #: For a recovery, which rows come back, by table; None: all, or as the plan's recover.sql says.
     conditions: Mapping[str, str] | None = None
+    #: For a recovery, a query for one row of figures about what came back.
+    report: str | None = None
 
     @property
     def subject(self) -> str:

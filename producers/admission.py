@@ -88,4 +88,5 @@ def pinned(request: Request, migration: str | None, pin: Pin) -> Command:
         accept_sha256=request.accept_sha256,
         policy=request.policy,
         conditions=request.conditions,
+        report=request.report,
     )

@@ -59,6 +59,8 @@ class Request:
     policy: Policy | None = None
     #: SQL conditions on preserved rows, by table: only rows that meet theirs come back. Only for a recovery.
     conditions: dict[str, str] | None = None
+    #: A query for one row of figures about what came back. Only for a recovery.
+    report: str | None = None
     #: The installation that is meant: its id as text.
     audience: str
     issuer: str
@@ -112,8 +114,8 @@ def _check_kind(request: Request) -> None:
         raise BadRequest(f"a {kind} names {'a migration, not a run' if request.subject_run else 'the run it is about'}")
     if request.kind is not Kind.ROLLBACK and (request.plan_sha256, request.accept_sha256) != (None, None):
         raise BadRequest(f"a {kind} has no plan and no impact to accept")
-    if request.kind is not Kind.RECOVER and (request.policy, request.conditions) != (None, None):
-        raise BadRequest(f"a {kind} brings nothing back: policy and conditions are a recovery's")
+    if request.kind is not Kind.RECOVER and (request.policy, request.conditions, request.report) != (None, None, None):
+        raise BadRequest(f"a {kind} brings nothing back: policy, conditions and report are a recovery's")
 
 
 def strict_json(what: str, data: bytes, refused: type[Refused] = BadRequest) -> dict[str, Any]:

@@ -131,6 +131,7 @@ def _submitted(command: Command, run: int, envelope: str) -> Event:
         "accept_sha256": command.accept_sha256,
         "policy": command.policy,
         "conditions": None if command.conditions is None else dict(command.conditions),
+        "report": command.report,
         # Binds the signed text, reason included, to the chain without copying free text into it.
         "envelope_sha256": sha256(envelope),
     }

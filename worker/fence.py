@@ -104,6 +104,15 @@ def look_up(session: Session, holder: Holder) -> Marker | None:
     )
 
 
+def set_result(session: Session, holder: Holder, name: str, told: Json) -> None:
+    """Write down a part of what came of the run, inside a transaction that stands behind the fence."""
+    session.execute(
+        "UPDATE emergency_backup.marker SET result = jsonb_set(coalesce(result, '{}'), ARRAY[%s::text], %s::jsonb)"
+        " WHERE installation = %s AND run = %s",
+        (name, json.dumps(told), holder.installation, holder.run),
+    )
+
+
 def add_result(session: Session, holder: Holder, name: str, told: Json) -> None:
     """Add an entry to a list in what came of the run, inside a transaction that stands behind the fence."""
     session.execute(

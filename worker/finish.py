@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from worker import aside, orphans, registry
+from ledger.errors import StatementFailed
+from worker import aside, fence, orphans, registry
 from worker.fence import Holder
 from worker.target import Session
 from worker.work import FinishStep
@@ -17,6 +18,7 @@ def do(session: Session, holder: Holder, step: FinishStep) -> str | None:
     Raises:
         StepbackError: It did not work out; the caller reports it and goes on.
     """
+    told = None
     match step.what:
         case "sql":
             session.execute(step.argument)
@@ -25,18 +27,32 @@ def do(session: Session, holder: Holder, step: FinishStep) -> str | None:
                 session.execute(f"ANALYZE {step.argument}")
         case "count":
             quarantine, relation = json.loads(step.argument)
-            return registry.count(session, holder, quarantine, relation)
+            told = registry.count(session, holder, quarantine, relation)
         case "remnants":
-            return _remnants(session, json.loads(step.argument))
+            told = _remnants(session, json.loads(step.argument))
         case "aside":
-            return aside.do(session, holder, step.argument)
+            told = aside.do(session, holder, step.argument)
         case "validate":
-            return orphans.validate(session, holder, step.argument)
+            told = orphans.validate(session, holder, step.argument)
+        case "report":
+            told = _report(session, holder, step.argument)
         case "registry":
-            return registry.complete(session, holder, json.loads(step.argument))
+            told = registry.complete(session, holder, json.loads(step.argument))
         case _:
             raise AssertionError(f"unknown finish step {step.what!r}")
-    return None
+    return told
+
+
+def _report(session: Session, holder: Holder, query: str) -> str:
+    """Take figures about what came back; they are kept as text, whatever they are."""
+    with session.transaction():
+        fence.stand_behind(session, holder)
+        found = session.look(f"SELECT to_json(report)::text FROM (\n{query}\n) AS report")
+        if len(found) != 1:
+            raise StatementFailed(f"the report returned {len(found)} rows; it is to return one")
+        figures = {name: None if value is None else str(value) for name, value in json.loads(found[0][0]).items()}
+        fence.set_result(session, holder, "report", {**figures})
+    return ", ".join(f"{name} {value}" for name, value in figures.items())
 
 
 _REMNANTS = """

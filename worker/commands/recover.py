@@ -9,10 +9,12 @@ from dataclasses import replace
 from ledger.errors import Conflict, ImpactNotAccepted, NothingToRecover
 from ledger.model import Command, Json
 from worker import fence, registry
+from worker.commands import selecting
 from worker.commands.backup_views import drop_views
 from worker.commands.locks import locks_of, relation_names
 from worker.commands.obstacles import refuse_conflicts, refuse_foreign_needs
 from worker.commands.rollback import counting_steps
+from worker.commands.selecting import Parted
 from worker.fence import Holder, Marker
 from worker.objects import altered, column, inheritance, ownership, retyped, sequence, table
 from worker.objects import type as type_
@@ -20,6 +22,7 @@ from worker.objects.keeping import GONE, Action, Address, Item, Keeping, Permits
 from worker.objects.quarantine import Quarantine
 from worker.plan.compile import compile_removal
 from worker.plan.impact import hash_of, of_addresses
+from worker.plan.selection import check_report
 from worker.registry import Kept
 from worker.target import Row, Session
 from worker.work import Change, FinishStep, Lock, Stage, Work
@@ -43,6 +46,10 @@ class Recover:
         self._aside = Quarantine(holder.run, command.command_id).copies
         self._retired: tuple[Keeping, ...] = ()
         self._recorded = 0
+        self._conditions = dict(command.conditions or {})
+        self._report = command.report
+        self._parted: tuple[Parted, ...] = ()
+        self._figures: list[Json] = []
 
     def prepare(self, session: Session) -> Work:
         """Look at what the run keeps and say how it comes back, in reverse order.
@@ -61,21 +68,24 @@ class Recover:
             raise NothingToRecover(_why_nothing(session, subject, self._migration, marker))
         refuse_conflicts(session, self._kept)
         refuse_foreign_needs(session, self._kept)
+        self._parted = selecting.part(session, self._kept, self._conditions, self._aside)
         views, view_permits = drop_views(session, [(k.quarantine, k.relation) for k in self._kept])
         self._emptied = _emptied(session, self._kept, [each for each in kept if each not in wanted])
         self._groups = _grouped(self._kept)
         self._recorded = 0
         first = self._restore(session, 0)
-        items = tuple(_item(kept, self._subject) for kept in self._kept)
+        back = tuple(_item(kept, self._subject) for kept in self._kept)
+        items = (*back, *(each.item for each in self._parted))
         return Work(
             items=items,
             impact_sha256=hash_of(items),
             plan_sha256=None,
             locks=_locks(session, self._kept),
             changes=(*views, *first.changes),
+            groundwork=selecting.groundwork(self._parted),
             later=tuple(self._foresee(session, group) for group in self._groups[1:]),
-            permits=merge([first.permits, view_permits]),
-            writes=first.writes,
+            permits=merge([first.permits, view_permits, selecting.permits(session, self._parted)]),
+            writes=first.writes | {each.kept.address.objid for each in self._parted},
             finish=self._finish(),
             registry_ids=self._registry_ids(marker, whole=len(self._kept) == len(kept)),
             outcome_status="recovered",
@@ -99,7 +109,12 @@ class Recover:
 
     def record(self, session: Session, work: Work) -> None:
         """Write down that the objects are back."""
-        assert len(work.items) == len(self._kept)  # noqa: S101 - one item each
+        assert len(work.items) == len(self._kept) + len(self._parted)  # noqa: S101 - one item each
+        staying = selecting.keepings(self._parted)
+        names = {each.kept.address.objid: each.kept.name for each in self._parted}
+        registry.preserve(session, self._holder, self._migration, staying, names=names)
+        self._recorded = len(staying)
+        self._figures = selecting.figures(session, self._parted)
         session.execute(
             "UPDATE emergency_backup.preserved_objects SET recovered_by = %s, recovered_at = clock_timestamp()"
             " WHERE id = ANY (%s)",
@@ -115,7 +130,8 @@ class Recover:
             ([kept.id for kept in staying],),
         )
         told: list[Json] = [{"step": step, "reason": reason} for step, reason in left.items()]
-        return {"objects": len(self._kept) - len(staying), "left_out": told}
+        figures: dict[str, Json] = {"objects": len(self._kept) - len(staying), "left_out": told}
+        return {**figures, "tables": self._figures} if self._figures else figures
 
     def stage(self, session: Session, number: int) -> Stage:
         """Bring back, or take away what the rollback created, on the catalog as it is by now."""
@@ -136,11 +152,15 @@ class Recover:
 
     def _finish(self) -> tuple[FinishStep, ...]:
         back = _moved(self._kept)
-        return tuple(
+        finish = [
             _finish_step(kept, statement, self._aside, back)
             for kept in reversed(self._kept)
             for statement in kept.definition["finish"]
-        )
+        ]
+        finish += counting_steps(selecting.keepings(self._parted))
+        if self._report is not None:
+            finish.append(FinishStep("report", "report", check_report(self._report)))
+        return tuple(finish)
 
     def _restore(self, session: Session, number: int) -> Stage:
         group = self._groups[number]
