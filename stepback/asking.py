@@ -18,6 +18,8 @@ from stepback.installation import Installation, secret
 from worker.commands.needs import needed_first
 from worker.fence import Holder
 from worker.plan import source
+from worker.plan.selection import Selection
+from worker.plan.selection import read as read_selection
 
 #: How long a command of the command line may wait for its begin: nobody is surprised by it tomorrow.
 VALID_FOR = timedelta(hours=1)
@@ -41,8 +43,10 @@ def ask_rollback(
     return _ask(here, Kind.ROLLBACK, target=target, migration=migration, reason=reason, accept_sha256=accept_sha256)
 
 
-def ask_recover(here: Installation, *, run: int, reason: str, member: str | None = None) -> Submitted:
-    """Ask for a completed rollback to be undone, or one member of a composite plan.
+def ask_recover(
+    here: Installation, *, run: int, reason: str, member: str | None = None, selection: Selection | None = None
+) -> Submitted:
+    """Ask for a completed rollback to be undone, or one member of a composite plan, or some rows of its tables.
 
     Raises:
         UnknownRun: There is no such run; it is in the audit log.
@@ -54,7 +58,30 @@ def ask_recover(here: Installation, *, run: int, reason: str, member: str | None
     except UnknownRun as error:
         refuse(here.engine, actor=here.key.issuer, error=error)
         raise
-    return _ask(here, Kind.RECOVER, target=target, migration=member, subject_run=run, reason=reason)
+    chosen = selection or Selection()
+    return _ask(
+        here,
+        Kind.RECOVER,
+        target=target,
+        migration=member,
+        subject_run=run,
+        reason=reason,
+        conditions=dict(chosen.conditions) or None,
+        report=chosen.report,
+    )
+
+
+def selection_of(here: Installation, run: int, member: str | None = None) -> Selection:
+    """Return what the recover.sql of a run's plan, or of one member's, brings back.
+
+    Raises:
+        UnknownRun: There is no such run.
+        PlanRefused: The plan has no recover.sql, or it cannot be read.
+    """
+    with transaction(here.engine) as conn:
+        found = find(conn, run)
+    migration = member or found.migration or ""
+    return read_selection(source.recover_script(here.settings.target(found.target).plans, migration))
 
 
 def runs_needed(here: Installation, run: int) -> tuple[int, ...]:
@@ -79,6 +106,8 @@ def _ask(
     migration: str | None = None,
     subject_run: int | None = None,
     accept_sha256: str | None = None,
+    conditions: dict[str, str] | None = None,
+    report: str | None = None,
 ) -> Submitted:
     _refuse_broken_text(here, {"target": target, "migration": migration or "", "reason": reason})
     now = datetime.now(UTC)
@@ -88,6 +117,8 @@ def _ask(
         migration=migration,
         subject_run=subject_run,
         accept_sha256=accept_sha256,
+        conditions=conditions,
+        report=report,
         reason=reason,
         command_id=uuid4(),
         audience=str(installation_id(here.engine)),

@@ -13,8 +13,8 @@ from ledger.model import Event, Json
 from producers.submit import refuse
 from stepback.installation import Installation
 from worker import gates, registry
-from worker.plan import source
-from worker.plan.parse import parse
+from worker.plan import selection, source
+from worker.plan.parse import parse, parse_finish
 from worker.plan.source import Plan
 from worker.target import Session
 
@@ -94,6 +94,10 @@ def _read(folder: Path) -> Plan:
             parse(plan.rollback_sql)
         if plan.verify_sql is not None:
             gates.read(plan.verify_sql)
+        if plan.finish_sql is not None:
+            parse_finish(plan.finish_sql)
+        if (folder / "recover.sql").is_file():
+            selection.read(source.recover_script(folder.parent, plan.migration))
     except PlanRefused as error:
         raise PlanRefused(f"plan {plan.migration}: {error.message}") from error
     return plan

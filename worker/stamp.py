@@ -37,11 +37,14 @@ _ABOUT = {
     "pg_type": ("oid",),
 }
 
+#: What this transaction itself has made, as a table for rows that do not go back, is no change by others.
+_OTHERS = "xmin <> pg_current_xact_id()::xid"
+
 #: Dependencies in both directions; the classes let the server use its indexes.
-_DEPENDENCIES = """
+_DEPENDENCIES = f"""
 SELECT 'pg_depend' || ctid || xmin FROM pg_catalog.pg_depend
- WHERE (classid = ANY (%(classes)s::regclass[]) AND objid = ANY (%(oids)s::oid[]))
-    OR (refclassid = ANY (%(classes)s::regclass[]) AND refobjid = ANY (%(oids)s::oid[]))
+ WHERE ((classid = ANY (%(classes)s::regclass[]) AND objid = ANY (%(oids)s::oid[]))
+    OR (refclassid = ANY (%(classes)s::regclass[]) AND refobjid = ANY (%(oids)s::oid[]))) AND {_OTHERS}
 """
 _CLASSES = [name for name, columns in _ABOUT.items() if "oid" in columns]
 
@@ -56,7 +59,7 @@ SELECT pg_get_functiondef(oid) FROM pg_catalog.pg_proc WHERE oid = ANY (%(oids)s
 _STAMP = "SELECT md5(string_agg(line, ',' ORDER BY line)) FROM ({parts}) AS rows (line)".format(
     parts=" UNION ALL ".join(
         f"SELECT '{catalog}' || ctid || xmin FROM pg_catalog.{catalog}"
-        f" WHERE {' OR '.join(f'{column} = ANY (%(oids)s::oid[])' for column in columns)}"
+        f" WHERE ({' OR '.join(f'{column} = ANY (%(oids)s::oid[])' for column in columns)}) AND {_OTHERS}"
         for catalog, columns in _ABOUT.items()
     )
     + " UNION ALL "

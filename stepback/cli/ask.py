@@ -11,15 +11,16 @@ from ledger.database import transaction
 from ledger.history import find
 from ledger.model import Run, State
 from producers.submit import NotRung, Submitted
-from stepback.asking import ask_recover, ask_rollback, runs_needed
+from stepback.asking import ask_recover, ask_rollback, runs_needed, selection_of
 from stepback.cli import exits
-from stepback.cli.options import ImpactHash, installation, json_option, run_argument, target_option
+from stepback.cli.options import Condition, ImpactHash, installation, json_option, run_argument, target_option
 from stepback.cli.telling import tell_error, tell_failure
 from stepback.following import follow
 from stepback.installation import Installation
-from stepback.show import documents, tables
+from stepback.show import documents, results, tables
 from stepback.show.console import err, out, plain
 from stepback.show.progress import Progress
+from worker.plan.selection import Selection
 
 
 def _manners(command: Callable[..., int]) -> Callable[..., int]:
@@ -77,26 +78,40 @@ def rollback(
 @click.option(
     "--with-dependencies", is_flag=True, help="Recover first, one by one, the runs that keep what this one needs."
 )
+@click.option("--selective", is_flag=True, help="Only the rows that the plan's recover.sql chooses; the rest is kept.")
+@click.option(
+    "--where",
+    "conditions",
+    type=Condition(),
+    multiple=True,
+    metavar="TABLE=CONDITION",
+    help="Only rows of TABLE that meet an SQL condition; the rest is kept. Once for each table.",
+)
 @_manners
 def recover(
     *,
     run: int,
     member: str | None,
     with_dependencies: bool,
+    selective: bool,
+    conditions: tuple[tuple[str, str], ...],
     reason: str,
     wait: bool,
     timeout: float | None,
     as_json: bool,
 ) -> int:
     """Undo the completed rollback RUN: schema and data come back as they were."""
+    if selective and conditions:
+        raise click.UsageError("--selective chooses as recover.sql says; give it, or conditions with --where")
     with installation() as here:
+        chosen = selection_of(here, run, member) if selective else Selection(dict(conditions))
         if with_dependencies:
             code = _recover_first(here, run, reason=reason, timeout=timeout)
             if code != exits.OK:
                 return code
         return _carry_through(
             here,
-            lambda: ask_recover(here, run=run, member=member, reason=reason),
+            lambda: ask_recover(here, run=run, member=member, reason=reason, selection=chosen),
             wait=wait or timeout is not None,
             timeout=timeout,
             as_json=as_json,
@@ -159,6 +174,8 @@ def _tell_end(run: Run, *, as_json: bool) -> None:
     elif run.finished_at is None:
         err().print(f"run {run.run} is still {run.state.value}; `stepback show {run.run}` tells how it ends")
     out().print(plain(_summary(run)), soft_wrap=True)
+    for line in results.of_run(run):
+        out().print(plain(line), soft_wrap=True)
     if run.preserved:
         out().print(tables.of_preserved(run.preserved))
         out().print(f"`stepback recover {run.run}` brings it back", soft_wrap=True)

@@ -48,6 +48,19 @@ class ImpactHash(click.ParamType[str]):
         return text
 
 
+class Condition(click.ParamType[tuple[str, str]]):
+    """A table and a condition on its rows."""
+
+    name = "condition"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:  # noqa: ANN401 - click's signature
+        """Return both."""
+        table, equals, condition = str(value).partition("=")
+        if not (equals and table.strip() and condition.strip()):
+            self.fail("give a table and an SQL condition: 'health_metrics=confidence_level >= 80'", param, ctx)
+        return table.strip(), condition.strip()
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 target_option = click.option("--target", required=True, metavar="T", help="Configured name of the database.")
 run_argument = click.argument("run", type=RunNumber(), metavar="RUN")

@@ -9,8 +9,8 @@ from ledger.history import find, list_runs
 from ledger.model import State
 from ledger.names import check_name
 from stepback.cli.options import installation, json_option, run_argument
-from stepback.show import documents, tables
-from stepback.show.console import out
+from stepback.show import documents, results, tables
+from stepback.show.console import out, plain
 
 
 @click.command()
@@ -43,3 +43,5 @@ def show(*, run: int, as_json: bool) -> None:
         documents.put_out(documents.of_run(found))
     else:
         out().print(tables.of_run(found))
+        for line in results.of_run(found):
+            out().print(plain(line), soft_wrap=True)

@@ -17,7 +17,7 @@ from ledger.database import transaction
 from ledger.errors import BadConfiguration
 from ledger.model import Run
 from ledger.settings import Settings
-from stepback.asking import ask_recover, ask_rollback
+from stepback.asking import ask_recover, ask_rollback, selection_of
 from stepback.demo import report
 from stepback.demo.report import Facts
 from stepback.demo.witness import (
@@ -28,6 +28,7 @@ from stepback.demo.witness import (
     checks_of_composite,
     checks_of_recovery,
     checks_of_rollbacks,
+    checks_of_selection,
     look,
     registry_statuses,
     untouched,
@@ -39,7 +40,7 @@ from stepback.installation import Installation
 from stepback.installing import install_all
 from stepback.sample import TARGET, migrations
 from stepback.serving import make_data_folder, register_sample, servers_for
-from stepback.show import summary, tables
+from stepback.show import results, summary, tables
 from stepback.show.console import err, out, plain
 from stepback.show.documents import put_out
 from stepback.show.progress import Progress
@@ -104,6 +105,7 @@ def _tell(facts: Facts, folder: Path, started: set[psutil.Process], say: Say) ->
             _roll_back(facts, here, before, say)
             _recover(facts, here, before, say)
             _all_at_once(facts, here, before, say)
+            _choose(facts, here, before, say)
             started.update(psutil.Process().children(recursive=True))
         _verify(facts, here, say)
 
@@ -152,11 +154,23 @@ def _all_at_once(facts: Facts, here: Installation, before: Sight, say: Say) -> N
     facts.checks += checks_of_composite((before, whole, gone, _look(here)), back, (rolled, recovered), statuses)
 
 
+def _choose(facts: Facts, here: Installation, before: Sight, say: Say) -> None:
+    """Take the scores away once more, and let only those come back that can be relied upon."""
+    say(f"6. Once more, choosily. $ stepback rollback {_RECOVERED} --target {TARGET}")
+    (rolled,) = _follow(here, [ask_rollback(here, target=TARGET, migration=_RECOVERED, reason="demo").run])
+    say(f"   $ stepback recover {rolled.run} --selective")
+    chosen = selection_of(here, rolled.run)
+    (facts.selective,) = _follow(here, [ask_recover(here, run=rolled.run, reason="demo", selection=chosen).run])
+    for line in results.of_run(facts.selective):
+        say(f"   {line}")
+    facts.checks += checks_of_selection(before, _look(here), facts.selective, f"public.{_ITS_NAMES[0]}")
+
+
 def _verify(facts: Facts, here: Installation, say: Say) -> None:
     with transaction(here.engine) as conn:
         facts.audit = verify(conn)
     facts.checks.append(Check(f"the audit log is one unbroken chain of {facts.audit.events} events", facts.audit.ok))
-    say(f"6. $ stepback audit verify: {facts.audit.events} events, {'unbroken' if facts.audit.ok else 'BROKEN'}")
+    say(f"7. $ stepback audit verify: {facts.audit.events} events, {'unbroken' if facts.audit.ok else 'BROKEN'}")
 
 
 def _follow(here: Installation, numbers: list[int]) -> tuple[Run, ...]:

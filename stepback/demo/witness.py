@@ -134,6 +134,24 @@ def checks_of_composite(
     ]
 
 
+def checks_of_selection(before: Sight, after: Sight, run: Run, table: str) -> list[Check]:
+    """Check that some rows came back, and that all others are kept.
+
+    Args:
+        before: Before everything.
+        after: After the selective recovery.
+        run: That recovery.
+        table: The table's qualified name.
+    """
+    back, all_rows = after.rows(table) or 0, before.rows(table) or 0
+    kept = sum(each.rows or 0 for each in run.preserved if each.name == table)
+    return [
+        Check("the selective recovery completed", run.state == "completed"),
+        Check("some rows came back, and every other row is kept", 0 < back < all_rows and back + kept == all_rows),
+        Check("but for these rows all is what it was at the beginning", before.whole.schema == after.whole.schema),
+    ]
+
+
 def _old_rows(session: Session, table: str) -> TableSum:
     """Sum an old table up without the columns that a migration added, which a rollback takes away again."""
     columns = session.value(_OLD_COLUMNS, (f"public.{table}", sorted(_ADDED)))

@@ -46,6 +46,8 @@ def test_whole_story(bare: CommandLine, tmp_path: Path) -> None:
     assert (facts["recovery"]["kind"], facts["recovery"]["state"]) == ("recover", "completed")
     assert [line["status"] for line in facts["composite"]["summary"][1:]] == ["SUCCESS"] * 9
     assert facts["composite_recovery"]["subject_run"] == facts["composite"]["run"]
+    assert facts["selective"]["state"] == "completed"
+    assert 0 < int(facts["selective"]["result"]["report"]["total_recovered"]) < facts["sample"]["health_metrics"]
     assert facts["sample"]["businesses"] >= 2_000
     assert facts["sample"]["health_metrics"] >= 50_000
     assert facts["untouched"]["price_alerts"] is True

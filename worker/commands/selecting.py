@@ -96,8 +96,8 @@ def _part(session: Session, kept: Sequence[Kept], table: str, condition: str, as
         raise Conflict(f"{named[0].name} has partitions: give conditions on these, one by one")
     if column.firing(session, named[0].address.objid) != ((), ()):
         raise Conflict(
-            f"rows of {named[0].name} cannot be chosen: its policies bind its owner too, or a publication needs what its"
-            " rows are told apart by; recover it whole"
+            f"rows of {named[0].name} cannot be chosen: its policies bind its owner too, or a publication needs what"
+            " its rows are told apart by; recover it whole"
         )
     checked = check_condition(table, condition)
     return Parted(named[0], checked, found["owner"], found["name"], tuple(found["stored"]), aside)

@@ -119,6 +119,18 @@ def is_plan(folder: Path) -> bool:
     return any((folder / name).is_file() for name in PLAN_FILES)
 
 
+def recover_script(folder: Path | None, migration: str) -> str:
+    """Return a plan's recover.sql. No hash covers it: what it chooses becomes part of the command that is signed.
+
+    Raises:
+        PlanRefused: There is none, or it cannot be read.
+    """
+    path = None if folder is None else folder / check_name("migration", migration) / "recover.sql"
+    if path is None or not path.is_file():
+        raise PlanRefused(f"the plan of {migration} has no recover.sql; say which rows come back with --where")
+    return _read(path)
+
+
 def _registered(plan: Plan, row: RegistryRow | None) -> Plan:
     """Return a folder's plan with the row that stands for it, which must be of the same plan."""
     if row is not None and row.plan_sha256 not in (None, plan.sha256):

@@ -8,16 +8,17 @@ from ledger.model import Run, State
 from tests.harness import Engine, completed, ended
 
 _ORDERS = (
+    "CREATE TYPE mood AS ENUM ('fine', 'bad');"
     "CREATE TABLE shops (id int PRIMARY KEY, open bool); INSERT INTO shops VALUES (1, true), (2, false);"
     "CREATE TABLE orders (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, shop int REFERENCES shops, score int,"
-    " twice int GENERATED ALWAYS AS (score * 2) STORED);"
+    " mood mood DEFAULT 'fine', twice int GENERATED ALWAYS AS (score * 2) STORED);"
     "INSERT INTO orders (shop, score) SELECT 1 + i % 2, nullif(i, 50) FROM generate_series(1, 100) AS i"
 )
 
 
-def _dropped(engine: Engine, plan: str = "DROP TABLE orders;") -> Run:
+def _dropped(engine: Engine) -> Run:
     engine.owner(_ORDERS)
-    engine.plan(plan)
+    engine.plan("DROP TABLE orders; DROP TYPE mood;")
     return completed(engine.rollback())
 
 

@@ -1,0 +1,34 @@
+"""What came of a run beside its steps, in sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ledger.model import Run
+
+
+def of_run(run: Run) -> list[str]:
+    """Return what a recovery brought back of tables, reports, and left out; nothing where all came back as it was."""
+    told: dict[str, Any] = dict(run.result or {})
+    return [
+        *(_of_table(table) for table in told.get("tables", ())),
+        *(_of_report(told["report"]) if "report" in told else ()),
+        *(_of_orphans(aside) for aside in told.get("set_aside", ())),
+        *(
+            f"rows did not allow to {left['step']}: {left['reason']}; mend them, then"
+            f" `stepback recover {run.subject_run}` brings it back"
+            for left in told.get("left_out", ())
+        ),
+    ]
+
+
+def _of_table(told: dict[str, Any]) -> str:
+    return f"{told['table']}: {told['recovered']:,} row(s) are back, {told['left']:,} stay preserved"
+
+
+def _of_report(figures: dict[str, str | None]) -> list[str]:
+    return ["report: " + ", ".join(f"{name} {value}" for name, value in figures.items())]
+
+
+def _of_orphans(told: dict[str, Any]) -> str:
+    return f"{told['table']}: {told['rows']:,} row(s) without a parent for {told['key']} are set aside in {told['in']}"
