@@ -42,6 +42,7 @@ EVENT_TYPES = frozenset(
         "run_claimed",
         "step_completed",
         "step_failed",
+        "step_left_out",
         "lock_waited",
         "copy_outdated",
         "attempt_postponed",

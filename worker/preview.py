@@ -1,14 +1,16 @@
-"""A dry run: what a rollback would do, found by the very code that would do it, in a transaction that reads only."""
+"""A dry run: what a rollback or a recovery would do, found by the very code that would do it; nothing is written."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 from ledger.errors import PlanRefused, Refused
-from ledger.model import Command, Kind
+from ledger.model import Command, Kind, Run
 from ledger.settings import TargetSettings
+from worker.commands.recover import Recover
 from worker.commands.rollback import Rollback
 from worker.fence import Holder
 from worker.plan import source
@@ -72,6 +74,34 @@ def preview(session: Session, target: TargetSettings, name: str, migration: str)
         return Preview(migration, plan_sha256, work, (refusal,), f"{typed} --accept {work.impact_sha256}")
     finally:
         session.rollback()
+
+
+def preview_recovery(
+    session: Session, installation: UUID, subject: Run, conditions: Mapping[str, str] | None = None
+) -> Preview:
+    """Say what the recovery of a run would do; changes nothing.
+
+    Args:
+        session: In the target of the run.
+        installation: Whose run it is.
+        subject: The run.
+        conditions: Which rows would come back, by table; None: all.
+
+    Raises:
+        TargetUnreachable: The target does not answer.
+    """
+    migration = subject.migration or ""
+    command = replace(
+        _nobody_asks(subject.target, migration), kind=Kind.RECOVER, subject_run=subject.run, conditions=conditions
+    )
+    session.begin(read_only=True)
+    try:
+        work = Recover(command, Holder(installation, 0, 0)).prepare(session)
+    except Refused as error:
+        return Preview(migration, None, None, (Refusal(error.code, error.message, None),))
+    finally:
+        session.rollback()
+    return Preview(migration, None, work, (), f"stepback recover {subject.run}")
 
 
 def _nobody_asks(target: str, migration: str) -> Command:

@@ -4,31 +4,54 @@ from __future__ import annotations
 
 import click
 
+from ledger.database import transaction
+from ledger.history import find
+from ledger.installation import installation_id
 from stepback.cli import exits
-from stepback.cli.options import installation, json_option, target_option
+from stepback.cli.options import RunNumber, installation, json_option
 from stepback.cli.telling import tell_failure
+from stepback.installation import Installation
 from stepback.show import documents, tables
 from stepback.show.console import out, plain
-from worker.preview import Preview, preview
+from worker.preview import Preview, preview, preview_recovery
 
 
 @click.command()
-@click.argument("migration", metavar="MIGRATION")
-@target_option
+@click.argument("migration", metavar="MIGRATION", required=False)
+@click.option("--target", metavar="T", help="Configured name of the database.")
+@click.option(
+    "--recover", "run", type=RunNumber(), metavar="RUN", help="Show what the recovery of RUN would do instead."
+)
 @json_option
-def plan(*, migration: str, target: str, as_json: bool) -> int:
+def plan(*, migration: str | None, target: str | None, run: int | None, as_json: bool) -> int:
     """Show what rolling MIGRATION back would do: exact SQL, impact, locks, and how everything is preserved.
 
     Nothing is changed. The exit code is 3 if it would be refused; if only since it reaches what the plan does not name,
     all of the impact is shown, and the command that accepts it.
     """
-    with installation() as here, here.session(target) as session:
-        found = preview(session, here.settings.target(target), target, migration)
+    with installation() as here:
+        target, found = _of_run(here, run, migration, target) if run else _of_migration(here, migration, target)
     if as_json:
         documents.put_out(documents.of_preview(target, found))
     else:
         _tell(found, target)
     return exits.REFUSED if found.refusals else exits.OK
+
+
+def _of_migration(here: Installation, migration: str | None, target: str | None) -> tuple[str, Preview]:
+    if migration is None or target is None:
+        raise click.UsageError("name a migration and its target: stepback plan MIGRATION --target T")
+    with here.session(target) as session:
+        return target, preview(session, here.settings.target(target), target, migration)
+
+
+def _of_run(here: Installation, number: int, migration: str | None, target: str | None) -> tuple[str, Preview]:
+    if migration is not None or target is not None:
+        raise click.UsageError("a run says which migration and target it is about: stepback plan --recover RUN")
+    with transaction(here.engine) as conn:
+        run = find(conn, number)
+    with here.session(run.target) as session:
+        return run.target, preview_recovery(session, installation_id(here.engine), run)
 
 
 def _tell(found: Preview, target: str) -> None:

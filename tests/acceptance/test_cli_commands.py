@@ -46,6 +46,44 @@ def test_rollback_and_recovery_travel_the_whole_way(cli: CommandLine, target_url
 
 
 @pytest.mark.usefixtures("worker")
+def test_only_some_rows_come_back(cli: CommandLine, target_url: str) -> None:
+    """What a recovery would do is shown first; then the plan's own rule chooses, and the rest comes when asked for."""
+    before = _fingerprint(target_url)
+    rolled = str(cli.succeed(*_ROLLBACK, "--wait")["run"])
+    between = _fingerprint(target_url)
+
+    shown = cli.succeed("plan", "--recover", rolled)
+    assert _fingerprint(target_url) == between
+    some = cli.succeed("recover", rolled, "--selective", "--wait")
+    for_people = cli.run("show", str(some["run"]))
+    no_more = cli.run("plan", "--recover", rolled, "--json")
+    rest = cli.succeed("recover", str(some["run"]), "--wait")
+
+    assert "ALTER TABLE" in " ".join(shown["statements"])
+    assert shown["next"] == f"stepback recover {rolled}"
+    (table,) = some["result"]["tables"]
+    assert (table["recovered"] + table["left"], 0 < table["recovered"] < 200) == (200, True)
+    assert some["result"]["report"]["total_recovered"] == str(table["recovered"])
+    assert f"{table['left']} stay preserved" in for_people.out
+    assert (no_more.code, no_more.document["refusals"][0]["code"]) == (3, "nothing_to_recover")
+    assert rest["state"] == "completed"
+    assert _fingerprint(target_url) == before
+
+
+@pytest.mark.usefixtures("worker")
+def test_conditions_by_hand(cli: CommandLine) -> None:
+    """--where takes a table and a condition; what is none of these is a matter of usage, or refused by the run."""
+    rolled = str(cli.succeed(*_ROLLBACK, "--wait")["run"])
+
+    assert cli.run("recover", rolled, "--where", "health_metrics").code == 2
+    assert cli.run("recover", rolled, "--where", "t=true", "--selective").code == 2
+    refused = cli.run("recover", rolled, "--where", "users=true", "--wait", "--json")
+    assert (refused.code, refused.document["error"]["code"]) == (3, "conflict")
+    done = cli.succeed("recover", rolled, "--where", "health_metrics=overall_score < 50", "--wait")
+    assert done["conditions"] == {"health_metrics": "overall_score < 50"}
+
+
+@pytest.mark.usefixtures("worker")
 def test_progress_goes_to_standard_error(cli: CommandLine) -> None:
     """For people each step is a line on standard error; standard output has the end, and what brings it back."""
     done = cli.run(*_ROLLBACK, "--wait")
