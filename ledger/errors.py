@@ -204,9 +204,10 @@ class StatementFailed(Failed):
 
     code = "statement_failed"
 
-
-class RowsForbid(StatementFailed):
-    """Rows that are there do not allow what a statement of the run would have made: a key, a check, a NOT NULL."""
+    def __init__(self, message: str, *, of_rows: bool = False) -> None:
+        super().__init__(message)
+        #: Whether rows that are there are the reason: a key, a check or a NOT NULL that they break.
+        self.of_rows = of_rows
 
 
 # -- the way there ----------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ledger.errors import Failed, Refused, RowsForbid
+from ledger.errors import Failed, Refused, StatementFailed
 from worker.work import Section
 
 
@@ -35,13 +35,15 @@ class Journal:
 
         Args:
             step: Its name.
-            act: Leaves nothing behind when it raises RowsForbid.
+            act: Leaves nothing behind when it raises.
             section: What it is for.
         """
         began = time.monotonic()
         try:
             self.timed(step, act, section)
-        except RowsForbid as error:
+        except StatementFailed as error:
+            if not error.of_rows:
+                raise
             self.left[step] = error.message
             self._note(step, "left_out", began, error.message, section)
 

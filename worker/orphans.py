@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ledger.errors import RowsForbid, StatementFailed
+from ledger.errors import StatementFailed
 from worker import fence, registry
 from worker.fence import Holder
 from worker.objects import column
@@ -56,7 +56,9 @@ def validate(session: Session, holder: Holder, argument: str) -> str | None:
     told = json.loads(argument)
     try:
         session.execute(told["statement"])
-    except RowsForbid:
+    except StatementFailed as error:
+        if not error.of_rows:
+            raise
         aside = _set_aside(session, holder, told)
     else:
         return None

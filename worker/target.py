@@ -22,7 +22,6 @@ from ledger.errors import (
     NotPossible,
     OutcomeUnknown,
     PlanRefused,
-    RowsForbid,
     StatementFailed,
     StepbackError,
     TargetUnreachable,
@@ -534,8 +533,7 @@ def translate(error: psycopg.Error) -> StepbackError:
     if error.sqlstate in _ENDED:
         return TargetUnreachable(f"the server ended the transaction: {_reason(error)}")
     rows = error.sqlstate is not None and (error.sqlstate[:2] in _OF_ROWS or error.sqlstate == _NO_KEY)
-    kind = RowsForbid if rows else StatementFailed
-    return kind(f"the server refused a statement ({error.sqlstate}): {_reason(error)}")
+    return StatementFailed(f"the server refused a statement ({error.sqlstate}): {_reason(error)}", of_rows=rows)
 
 
 def _reason(error: psycopg.Error) -> str:
