@@ -162,6 +162,39 @@ class Session:
                 cursor.nextset()
             return cursor.fetchall()
 
+    def inquire(
+        self, query: str, settings: Mapping[str, str], *, most: int, own_names: bool
+    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        """Run somebody's query in a read-only transaction of its own, and return its columns and its first rows.
+
+        Outside any transaction: there is none around it that could be written in, and no savepoint that would take
+        read-only along. A cursor can only be declared for a query, and not for one that changes something.
+
+        Args:
+            query: One SELECT, as the parser cut it out.
+            settings: Set for this query alone.
+            most: So many rows at most.
+            own_names: Resolve names with `schemas` instead of in pg_catalog alone.
+        """
+        cursor = '"stepback inquiry"'
+        self.begin(read_only=True)
+        try:
+            for name, value in settings.items():
+                self.rows("SELECT set_config(%s, %s, true)", (name, value))
+            if own_names:
+                self.execute(f"SET LOCAL search_path = {_path(self.schemas)}")
+            self.execute("SET LOCAL cursor_tuple_fraction = 1")
+            self.execute(f"DECLARE {cursor} NO SCROLL CURSOR FOR {query}")
+            with self._unprepared(), self._connection.cursor(row_factory=tuple_row) as found:
+                found.execute(f"FETCH FORWARD {most} FROM {cursor}".encode())
+                names = tuple(column.name for column in found.description or ())
+                rows = found.fetchall()
+        except BaseException as first:
+            self._rollback_after(first)
+            raise
+        self.rollback()
+        return names, rows
+
     def try_prepare(self, query: str) -> None:
         """Let the server parse and analyse somebody's query, and forget it again; inside a transaction, which goes on.
 

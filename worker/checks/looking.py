@@ -1,0 +1,176 @@
+"""Looking at a file of checks: its query is run, and so is each query that it gives; every row becomes a check.
+
+Whatever goes wrong on the way is a check that fails, with the error for its detail: a validation says what it could not
+look at, and looks at all the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from ledger.errors import LockNotAvailable, NotPossible, PlanRefused, StatementFailed
+from ledger.model import Json
+from worker.checks.files import CheckFile, query_of
+from worker.checks.scope import Scope
+from worker.target import Session
+
+#: What each row of a check has.
+COLUMNS: Final = frozenset({"check", "status", "count", "detail"})
+STATUSES: Final = ("ok", "warn", "fail")
+#: Rows that one file may give.
+MOST_ROWS: Final = 20_000
+#: Longest name and detail, in characters.
+_MOST_NAME, _MOST_DETAIL = 300, 2000
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    check: str
+    #: One of STATUSES; those that warn do not make a validation fail.
+    status: str
+    #: What was counted, as the detail says; None: nothing.
+    count: int | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a validation found, in the order of the files."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """Those that do not hold."""
+        return tuple(check for check in self.checks if check.status == "fail")
+
+    def result(self) -> dict[str, Json]:
+        """Return it as a run's result has it."""
+        return {"ok": not self.failed, "checks": [{**asdict(check)} for check in self.checks]}
+
+    def told(self) -> str:
+        """Return it in a few words: "14 check(s): 12 ok, 2 warn, 0 fail"."""
+        counted = (f"{sum(check.status == status for check in self.checks)} {status}" for status in STATUSES)
+        return f"{len(self.checks)} check(s): {', '.join(counted)}"
+
+
+class Patience:
+    """How long checks may take: a statement each, or altogether where something waits for their end."""
+
+    def __init__(self, statement_ms: int, seconds: float | None = None) -> None:
+        self._statement_ms = statement_ms
+        self._seconds = seconds
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    @property
+    def left_ms(self) -> int:
+        """How long the next statement may take; 0: there is no time left."""
+        if self._end is None:
+            return self._statement_ms
+        return max(0, min(self._statement_ms, int((self._end - time.monotonic()) * 1000)))
+
+    @property
+    def is_short(self) -> bool:
+        """Whether something waits: what would take longer is left to a validation of its own."""
+        return self._end is not None
+
+    def spent(self) -> str:
+        """Say what became of a check that there was no time for."""
+        return f"not looked at within {self._seconds:g} s after COMMIT; `stepback validate` takes its time"
+
+
+def look(session: Session, file: CheckFile, scope: Scope, patience: Patience) -> tuple[Check, ...]:
+    """Look at one file.
+
+    Args:
+        session: In the target, outside any transaction.
+        file: From `files.read`.
+        scope: What it is asked to look at; a file of one's own may not care.
+        patience: How long it may take.
+
+    Raises:
+        TargetUnreachable: The connection is gone.
+    """
+    name = file.name.removesuffix(".sql")
+    if file.query is None:
+        return (_failed(name, file.fault or "no query"),)
+    found: list[Check] = []
+    for row in _ask(session, file, name, file.query, scope, patience):
+        if isinstance(row, Check):
+            found.append(row)
+        elif row.get("query") is None:
+            found.append(_check(name, row))
+        else:
+            found += _look_closer(session, file, row, scope, patience)
+    return tuple(found)
+
+
+def _look_closer(
+    session: Session, file: CheckFile, row: Mapping[str, Any], scope: Scope, patience: Patience
+) -> list[Check]:
+    """Run the query that a row gives in the place of a finding; its rows are findings."""
+    name = _name(row) or file.name
+    try:
+        query = query_of(str(row["query"]), f"the query of {name}")
+    except PlanRefused as error:
+        return [_failed(name, error.message)]
+    rows = _ask(session, file, name, query, scope, patience)
+    return [row if isinstance(row, Check) else _check(name, row) for row in rows]
+
+
+def _ask(
+    session: Session, file: CheckFile, name: str, query: str, scope: Scope, patience: Patience
+) -> Sequence[Mapping[str, Any] | Check]:
+    """Return the rows of a query by column, or the one check that says why there are none."""
+    left = patience.left_ms
+    if not left:
+        return [Check(name, "warn", None, patience.spent())]
+    settings = {**scope.settings(), "statement_timeout": str(left)}
+    try:
+        columns, rows = session.inquire(query, settings, most=MOST_ROWS + 1, own_names=file.own)
+    except (StatementFailed, NotPossible, LockNotAvailable) as error:
+        out_of_time = isinstance(error, LockNotAvailable) or not patience.left_ms
+        if patience.is_short and out_of_time:
+            return [Check(name, "warn", None, patience.spent())]
+        return [_failed(name, error.message)]
+    if len(columns) != len(set(columns)) or set(columns) - {"query"} != COLUMNS:
+        return [_failed(name, 'gives other columns than "check", status, count, detail and, perhaps, query')]
+    if len(rows) > MOST_ROWS:
+        return [_failed(name, f"gives more than {MOST_ROWS:,} rows")]
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _check(name: str, row: Mapping[str, Any]) -> Check:
+    """Return the check that a row is, or one that says why it is none."""
+    told, status, count, detail = _name(row), row["status"], _whole(row["count"]), row["detail"]
+    if told is None:
+        return _failed(name, "gives a row without a name in its column check")
+    if status not in STATUSES:
+        return _failed(told, f"its status is none of {', '.join(STATUSES)}")
+    if count is None and row["count"] is not None:
+        return _failed(told, "its count is no whole number")
+    if detail is not None and not isinstance(detail, str):
+        return _failed(told, "its detail is no text")
+    return Check(told, status, count, (detail or "")[:_MOST_DETAIL])
+
+
+def _name(row: Mapping[str, Any]) -> str | None:
+    name = row["check"]
+    return name[:_MOST_NAME] if isinstance(name, str) and name.strip() else None
+
+
+def _whole(count: object) -> int | None:
+    """Return a count; sums come as numeric, and no canonical JSON holds a fraction."""
+    if isinstance(count, Decimal):
+        return int(count) if count.is_finite() and count == int(count) else None
+    return count if isinstance(count, int) and not isinstance(count, bool) else None
+
+
+def _failed(name: str, detail: str) -> Check:
+    return Check(name, "fail", None, detail[:_MOST_DETAIL])
