@@ -57,6 +57,21 @@ def ask_recover(here: Installation, *, run: int, reason: str, member: str | None
     return _ask(here, Kind.RECOVER, target=target, migration=member, subject_run=run, reason=reason)
 
 
+def ask_validate(here: Installation, *, target: str, reason: str, migration: str | None = None) -> Submitted:
+    """Ask for the checks of a target to be looked at.
+
+    Args:
+        here: The installation.
+        target: Configured name of the database.
+        reason: Why.
+        migration: Only what its runs have touched; None: everything.
+
+    Raises:
+        StepbackError: Any refusal; it is in the audit log.
+    """
+    return _ask(here, Kind.VALIDATE, target=target, migration=migration, reason=reason)
+
+
 def runs_needed(here: Installation, run: int) -> tuple[int, ...]:
     """Return the runs that have to be recovered before another, in order.
 

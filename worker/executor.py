@@ -50,11 +50,10 @@ from ledger.settings import Settings, TargetSettings
 from worker import fence, finish, install, metrics, registry
 from worker.apply import Apply
 from worker.checks.files import CheckFile
-from worker.checks.looking import Check, Findings, Patience, look
+from worker.checks.looking import Check, Findings, Looking, Patience
 from worker.commands import Procedure, validate
 from worker.commands.recover import Recover
 from worker.commands.rollback import Rollback
-from worker.commands.validate import Validation
 from worker.crash_points import pass_by
 from worker.fence import Holder, Marker
 from worker.lease import Lease
@@ -176,7 +175,8 @@ class _Attempt:
         target = self._settings.target(self._claim.command.target)
         session, witness = self._open(target)
         if self._claim.command.kind is Kind.VALIDATE:
-            return self._validate(session, target)
+            self._validate(session, target)
+            return None
         marker = self._look_back(session, target)
         if marker is None:
             procedure = self._procedure(target)
@@ -413,24 +413,27 @@ class _Attempt:
         patience, found = Patience(target.statement_timeout_ms), [*asked.remarks]
         for file in asked.files:
             self._lease.check()
-            found += self._check_step(file.step, session, asked, (file,), patience)
+            found += self._check_step(file.step, Looking(session, asked.scope, patience), (file,))
         findings = Findings(tuple(found))
         self._result = findings.result()
         self._tell_failed(findings)
 
     def _check_afterwards(self, session: Session, target: TargetSettings) -> None:
         """Look at what the run has touched, in one step; what does not hold is told, and undoes nothing."""
-        asked = validate.after_commit(session, self._claim.command, self._holder, target)
+        try:
+            asked = validate.after_commit(session, self._claim.command, self._holder, target)
+        except TargetUnreachable:
+            raise
+        except StepbackError as error:
+            asked = validate.nothing(error)
         patience = Patience(target.statement_timeout_ms, _CHECK_SECONDS)
-        findings = Findings(self._check_step("validate", session, asked, asked.files, patience))
+        findings = Findings(self._check_step("validate", Looking(session, asked.scope, patience), asked.files))
         self._result = {"validation": findings.result()}
         self._tell_failed(findings)
 
-    def _check_step(
-        self, step: str, session: Session, asked: Validation, files: Sequence[CheckFile], patience: Patience
-    ) -> tuple[Check, ...]:
+    def _check_step(self, step: str, looking: Looking, files: Sequence[CheckFile]) -> tuple[Check, ...]:
         began = time.monotonic()
-        findings = Findings(tuple(check for file in files for check in look(session, file, asked.scope, patience)))
+        findings = Findings(tuple(check for file in files for check in looking.at(file)))
         self._at("finish_step_done")
         outcome = "failed" if findings.failed else "completed"
         section = Section.VERIFICATION if self._claim.command.kind is Kind.ROLLBACK else None

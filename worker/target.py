@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import psycopg
@@ -177,13 +178,13 @@ class Session:
             own_names: Resolve names with `schemas` instead of in pg_catalog alone.
         """
         cursor = '"stepback inquiry"'
+        # All rows are wanted, not the first ones soon.
+        settled = {"cursor_tuple_fraction": "1", **settings}
+        if own_names:
+            settled["search_path"] = _path(self.schemas)
         self.begin(read_only=True)
         try:
-            for name, value in settings.items():
-                self.rows("SELECT set_config(%s, %s, true)", (name, value))
-            if own_names:
-                self.execute(f"SET LOCAL search_path = {_path(self.schemas)}")
-            self.execute("SET LOCAL cursor_tuple_fraction = 1")
+            self.rows(f"SELECT {', '.join(['set_config(%s, %s, true)'] * len(settled))}", list(chain(*settled.items())))
             self.execute(f"DECLARE {cursor} NO SCROLL CURSOR FOR {query}")
             with self._unprepared(), self._connection.cursor(row_factory=tuple_row) as found:
                 found.execute(f"FETCH FORWARD {most} FROM {cursor}".encode())

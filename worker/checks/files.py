@@ -29,9 +29,14 @@ class CheckFile:
     own: bool = False
 
     @property
+    def title(self) -> str:
+        """What it is called in findings, where it has none of its own."""
+        return self.name.removesuffix(_SUFFIX)
+
+    @property
     def step(self) -> str:
         """What the step that looks at it is called."""
-        return f"check {self.name.removesuffix(_SUFFIX)}"
+        return f"check {self.title}"
 
 
 def read(folder: Path | None) -> tuple[CheckFile, ...]:

@@ -10,13 +10,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from ledger.errors import LockNotAvailable, NotPossible, PlanRefused, StatementFailed
 from ledger.model import Json
 from worker.checks.files import CheckFile, query_of
 from worker.checks.scope import Scope
-from worker.target import Session
+from worker.target import Row, Session
 
 #: What each row of a check has.
 COLUMNS: Final = frozenset({"check", "status", "count", "detail"})
@@ -85,72 +85,64 @@ class Patience:
         return f"not looked at within {self._seconds:g} s after COMMIT; `stepback validate` takes its time"
 
 
-def look(session: Session, file: CheckFile, scope: Scope, patience: Patience) -> tuple[Check, ...]:
-    """Look at one file.
+@dataclass(frozen=True)
+class Looking:
+    """Looks at files of checks, one after the other."""
 
-    Args:
-        session: In the target, outside any transaction.
-        file: From `files.read`.
-        scope: What it is asked to look at; a file of one's own may not care.
-        patience: How long it may take.
+    #: In the target, outside any transaction.
+    session: Session
+    #: What a file is asked to look at; one's own may not care.
+    scope: Scope
+    patience: Patience
 
-    Raises:
-        TargetUnreachable: The connection is gone.
-    """
-    name = file.name.removesuffix(".sql")
-    if file.query is None:
-        return (_failed(name, file.fault or "no query"),)
-    found: list[Check] = []
-    for row in _ask(session, file, name, file.query, scope, patience):
-        if isinstance(row, Check):
-            found.append(row)
-        elif row.get("query") is None:
-            found.append(_check(name, row))
-        else:
-            found += _look_closer(session, file, row, scope, patience)
-    return tuple(found)
+    def at(self, file: CheckFile) -> tuple[Check, ...]:
+        """Look at one file.
 
+        Raises:
+            TargetUnreachable: The connection is gone.
+        """
+        if file.query is None:
+            return (_failed(file.title, file.fault or "no query"),)
+        found: list[Check] = []
+        for row in self._ask(file, file.title, file.query):
+            found += self._closer(file, row) if isinstance(row, Mapping) and row.get("query") else [_check(file, row)]
+        return tuple(found)
 
-def _look_closer(
-    session: Session, file: CheckFile, row: Mapping[str, Any], scope: Scope, patience: Patience
-) -> list[Check]:
-    """Run the query that a row gives in the place of a finding; its rows are findings."""
-    name = _name(row) or file.name
-    try:
-        query = query_of(str(row["query"]), f"the query of {name}")
-    except PlanRefused as error:
-        return [_failed(name, error.message)]
-    rows = _ask(session, file, name, query, scope, patience)
-    return [row if isinstance(row, Check) else _check(name, row) for row in rows]
+    def _closer(self, file: CheckFile, row: Row) -> list[Check]:
+        """Run the query that a row gives in the place of a finding; its rows are findings."""
+        name = _name(row) or file.title
+        try:
+            query = query_of(str(row["query"]), f"the query of {name}")
+        except PlanRefused as error:
+            return [_failed(name, error.message)]
+        return [_check(file, found) for found in self._ask(file, name, query)]
 
-
-def _ask(
-    session: Session, file: CheckFile, name: str, query: str, scope: Scope, patience: Patience
-) -> Sequence[Mapping[str, Any] | Check]:
-    """Return the rows of a query by column, or the one check that says why there are none."""
-    left = patience.left_ms
-    if not left:
-        return [Check(name, "warn", None, patience.spent())]
-    settings = {**scope.settings(), "statement_timeout": str(left)}
-    try:
-        columns, rows = session.inquire(query, settings, most=MOST_ROWS + 1, own_names=file.own)
-    except (StatementFailed, NotPossible, LockNotAvailable) as error:
-        out_of_time = isinstance(error, LockNotAvailable) or not patience.left_ms
-        if patience.is_short and out_of_time:
-            return [Check(name, "warn", None, patience.spent())]
-        return [_failed(name, error.message)]
-    if len(columns) != len(set(columns)) or set(columns) - {"query"} != COLUMNS:
-        return [_failed(name, 'gives other columns than "check", status, count, detail and, perhaps, query')]
-    if len(rows) > MOST_ROWS:
-        return [_failed(name, f"gives more than {MOST_ROWS:,} rows")]
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+    def _ask(self, file: CheckFile, name: str, query: str) -> Sequence[Row | Check]:
+        """Return the rows of a query, or the one check that says why there are none."""
+        left = self.patience.left_ms
+        if not left:
+            return [Check(name, "warn", None, self.patience.spent())]
+        settings = {**self.scope.settings(), "statement_timeout": str(left)}
+        try:
+            columns, rows = self.session.inquire(query, settings, most=MOST_ROWS + 1, own_names=file.own)
+        except (StatementFailed, NotPossible, LockNotAvailable) as error:
+            if self.patience.is_short and (isinstance(error, LockNotAvailable) or not self.patience.left_ms):
+                return [Check(name, "warn", None, self.patience.spent())]
+            return [_failed(name, error.message)]
+        if len(columns) != len(set(columns)) or set(columns) - {"query"} != COLUMNS:
+            return [_failed(name, 'gives other columns than "check", status, count, detail and, perhaps, query')]
+        if len(rows) > MOST_ROWS:
+            return [_failed(name, f"gives more than {MOST_ROWS:,} rows")]
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def _check(name: str, row: Mapping[str, Any]) -> Check:
+def _check(file: CheckFile, row: Row | Check) -> Check:
     """Return the check that a row is, or one that says why it is none."""
+    if isinstance(row, Check):
+        return row
     told, status, count, detail = _name(row), row["status"], _whole(row["count"]), row["detail"]
     if told is None:
-        return _failed(name, "gives a row without a name in its column check")
+        return _failed(file.title, "gives a row without a name in its column check")
     if status not in STATUSES:
         return _failed(told, f"its status is none of {', '.join(STATUSES)}")
     if count is None and row["count"] is not None:
@@ -160,7 +152,7 @@ def _check(name: str, row: Mapping[str, Any]) -> Check:
     return Check(told, status, count, (detail or "")[:_MOST_DETAIL])
 
 
-def _name(row: Mapping[str, Any]) -> str | None:
+def _name(row: Row) -> str | None:
     name = row["check"]
     return name[:_MOST_NAME] if isinstance(name, str) and name.strip() else None
 

@@ -52,14 +52,14 @@ def of_runs(session: Session, installation: UUID, runs: Collection[int], migrati
 # The locks of a preserved object name every table that it has to do with; an object without rows may be one itself.
 _TOUCHED = """
 SELECT array_agg(DISTINCT kept.migration) AS migrations, array_agg(DISTINCT kept.run) AS runs,
-       coalesce(array_agg(DISTINCT relation) FILTER (WHERE relation IS NOT NULL), '{}') AS relations
+       coalesce(array_agg(DISTINCT touched.oid) FILTER (WHERE touched.oid IS NOT NULL), '{}') AS relations
   FROM emergency_backup.preserved_objects AS kept
   JOIN emergency_backup.marker AS marker USING (installation, run)
   LEFT JOIN LATERAL (
     SELECT kept.objid::bigint WHERE kept.catalog = 'pg_class'
     UNION
     SELECT (lock ->> 1)::bigint FROM jsonb_array_elements(kept.definition -> 'locks') AS lock
-  ) AS touched (relation) ON true
+  ) AS touched (oid) ON true
  WHERE %(migration)s IN (kept.migration, marker.migration)
    AND (kept.installation = %(installation)s::uuid) IS NOT FALSE
    AND (kept.run = ANY (%(runs)s::bigint[])) IS NOT FALSE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ledger.errors import UnknownMigration
+from ledger.errors import StepbackError, UnknownMigration
 from ledger.model import Command, Kind
 from ledger.names import check_name
 from ledger.settings import TargetSettings
@@ -56,3 +56,8 @@ def after_commit(session: Session, command: Command, holder: Holder, target: Tar
     runs: Sequence[int] = [holder.run] if command.kind is Kind.ROLLBACK else [holder.run, command.subject_run or 0]
     scope = scope_.of_runs(session, holder.installation, runs, command.subject, holder.run)
     return Validation(files.read(target.checks), scope)
+
+
+def nothing(error: StepbackError) -> Validation:
+    """Return a validation of which nothing can be said but why: what is committed does not become a failure by it."""
+    return Validation((CheckFile("validate.sql", None, error.message),), Scope())
