@@ -13,6 +13,7 @@ WITH gone AS (
          WHERE registry.migration_name = kept.migration ORDER BY registry.id DESC LIMIT 1
      ) AS newest
      WHERE marker.kind = 'rollback' AND kept.recovered_by IS NULL AND kept.how IN ('moved', 'copied', 'defined')
+       AND kept.kind <> 'rows'
        AND newest.rollback_status = 'completed' AND newest.run = kept.run
        AND (kept.run = ANY (nullif(current_setting('stepback.runs', true), '')::bigint[])) IS NOT FALSE
        AND (kept.migration = ANY (nullif(current_setting('stepback.migrations', true), '')::text[])) IS NOT FALSE

@@ -66,9 +66,7 @@ def _own(folder: Path, taken: frozenset[str]) -> Iterator[CheckFile]:
     try:
         entries = _sorted(folder)
     except OSError as error:
-        yield CheckFile(
-            f"{folder.name}{_SUFFIX}", None, f"the folder {folder} cannot be read: {error.strerror}", own=True
-        )
+        yield CheckFile("own checks", None, f"the folder {folder} cannot be read: {error.strerror}", own=True)
         return
     for entry in entries:
         if entry.name in taken:

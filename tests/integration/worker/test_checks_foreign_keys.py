@@ -50,7 +50,8 @@ CASES = {
         1,
     ),
     "itself": Case(
-        "CREATE TABLE c (a int PRIMARY KEY, up int CONSTRAINT c_fkey REFERENCES c); INSERT INTO c VALUES (1, NULL), (2, 1);",
+        "CREATE TABLE c (a int PRIMARY KEY, up int CONSTRAINT c_fkey REFERENCES c);"
+        "INSERT INTO c VALUES (1, NULL), (2, 1);",
         "INSERT INTO c VALUES (3, 4)",
         1,
     ),
@@ -79,9 +80,15 @@ CASES = {
         "INSERT INTO c VALUES ('y')",
         1,
     ),
-    "enum and domain": Case(
-        "CREATE TYPE e AS ENUM ('x', 'y'); CREATE DOMAIN d AS e; CREATE TABLE p (a e PRIMARY KEY);"
-        "INSERT INTO p VALUES ('x'); CREATE TABLE c (a d CONSTRAINT c_fkey REFERENCES p); INSERT INTO c VALUES ('x');",
+    "enum": Case(
+        "CREATE TYPE e AS ENUM ('x', 'y'); CREATE TABLE p (a e PRIMARY KEY);"
+        "INSERT INTO p VALUES ('x'); CREATE TABLE c (a e CONSTRAINT c_fkey REFERENCES p); INSERT INTO c VALUES ('x');",
+        "INSERT INTO c VALUES ('y')",
+        1,
+    ),
+    "domain": Case(
+        "CREATE DOMAIN d AS text; CREATE TABLE p (a text PRIMARY KEY); INSERT INTO p VALUES ('x');"
+        "CREATE TABLE c (a d CONSTRAINT c_fkey REFERENCES p); INSERT INTO c VALUES ('x');",
         "INSERT INTO c VALUES ('y')",
         1,
     ),

@@ -72,7 +72,7 @@ BROKEN = {
         "not one SELECT",
     ),
     "a change inside": (f"WITH gone AS (DELETE FROM t RETURNING a) {_ROW} FROM gone", "data-modifying"),
-    "a new table": (f"{_ROW} INTO u", "SELECT INTO"),
+    "a new table": (f"{_ROW} INTO u", "INTO is not allowed"),
     "a function that writes": ("SELECT 'x' AS \"check\", sneak() AS status, 1 AS count, NULL AS detail", "read-only"),
     "a way around": ("SELECT 'x' AS \"check\", unlock() AS status, 1 AS count, NULL AS detail", "read-only"),
     "a sequence": ("SELECT 'x' AS \"check\", 'ok' AS status, nextval('s') AS count, NULL AS detail", "read-only"),
