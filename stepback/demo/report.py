@@ -24,6 +24,7 @@ class Facts:
     recovery: Run | None = None
     composite: Run | None = None
     composite_recovery: Run | None = None
+    validation: Run | None = None
     untouched: dict[str, bool] = field(default_factory=dict)
     audit: Verification | None = None
     checks: list[Check] = field(default_factory=list)
@@ -49,6 +50,7 @@ def document(facts: Facts) -> documents.Document:
         "recovery": facts.recovery and documents.of_run(facts.recovery),
         "composite": facts.composite and documents.of_run(facts.composite),
         "composite_recovery": facts.composite_recovery and documents.of_run(facts.composite_recovery),
+        "validation": facts.validation and documents.of_run(facts.validation),
         "untouched": facts.untouched,
         "audit": facts.audit and documents.of_verification(facts.audit),
         "left_running": facts.left_running,

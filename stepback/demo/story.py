@@ -17,7 +17,7 @@ from ledger.database import transaction
 from ledger.errors import BadConfiguration
 from ledger.model import Run
 from ledger.settings import Settings
-from stepback.asking import ask_recover, ask_rollback
+from stepback.asking import ask_recover, ask_rollback, ask_validate
 from stepback.demo import report
 from stepback.demo.report import Facts
 from stepback.demo.witness import (
@@ -25,6 +25,7 @@ from stepback.demo.witness import (
     OLD_TABLES,
     Check,
     Sight,
+    checks_hold,
     checks_of_composite,
     checks_of_recovery,
     checks_of_rollbacks,
@@ -40,6 +41,7 @@ from stepback.installing import install_all
 from stepback.sample import TARGET, migrations
 from stepback.serving import make_data_folder, register_sample, servers_for
 from stepback.show import summary, tables
+from stepback.show.checks import counts, found_by
 from stepback.show.console import err, out, plain
 from stepback.show.documents import put_out
 from stepback.show.progress import Progress
@@ -104,6 +106,7 @@ def _tell(facts: Facts, folder: Path, started: set[psutil.Process], say: Say) ->
             _roll_back(facts, here, before, say)
             _recover(facts, here, before, say)
             _all_at_once(facts, here, before, say)
+            _validate(facts, here, say)
             started.update(psutil.Process().children(recursive=True))
         _verify(facts, here, say)
 
@@ -152,11 +155,18 @@ def _all_at_once(facts: Facts, here: Installation, before: Sight, say: Say) -> N
     facts.checks += checks_of_composite((before, whole, gone, _look(here)), back, (rolled, recovered), statuses)
 
 
+def _validate(facts: Facts, here: Installation, say: Say) -> None:
+    (facts.validation,) = _follow(here, [ask_validate(here, target=TARGET, reason="demo").run])
+    told = counts(found_by(facts.validation))
+    facts.checks.append(Check(f"the target is sound: {told}", checks_hold(facts.validation)))
+    say(f"6. $ stepback validate --target {TARGET}: {told}")
+
+
 def _verify(facts: Facts, here: Installation, say: Say) -> None:
     with transaction(here.engine) as conn:
         facts.audit = verify(conn)
     facts.checks.append(Check(f"the audit log is one unbroken chain of {facts.audit.events} events", facts.audit.ok))
-    say(f"6. $ stepback audit verify: {facts.audit.events} events, {'unbroken' if facts.audit.ok else 'BROKEN'}")
+    say(f"7. $ stepback audit verify: {facts.audit.events} events, {'unbroken' if facts.audit.ok else 'BROKEN'}")
 
 
 def _follow(here: Installation, numbers: list[int]) -> tuple[Run, ...]:

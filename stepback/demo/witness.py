@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ledger.model import Run
+from stepback.show.checks import found_by
 from worker.fingerprint import Fingerprint, TableSum, of_database, of_table
 from worker.target import Session
 
@@ -132,6 +133,12 @@ def checks_of_composite(
         Check("every member's registry row says recovered", {statuses[name] for name in members} == {"recovered"}),
         Check("after the recovery schema and data are what they were at the beginning", back == before),
     ]
+
+
+def checks_hold(validation: Run) -> bool:
+    """Whether a validation completed, looked at something, and found nothing that fails or warns."""
+    found = found_by(validation)
+    return bool(found) and all(check["status"] == "ok" for check in found)
 
 
 def _old_rows(session: Session, table: str) -> TableSum:
