@@ -428,7 +428,7 @@ class _Attempt:
             asked = validate.nothing(error)
         patience = Patience(target.statement_timeout_ms, _CHECK_SECONDS)
         findings = Findings(self._check_step("validate", Looking(session, asked.scope, patience), asked.files))
-        self._result = {"validation": findings.result()}
+        self._result = {**(self._result or {}), "validation": findings.result()}
         self._tell_failed(findings)
 
     def _check_step(self, step: str, looking: Looking, files: Sequence[CheckFile]) -> tuple[Check, ...]:

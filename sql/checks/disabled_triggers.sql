@@ -10,7 +10,7 @@ WITH silent AS (
       FROM pg_trigger AS t
       JOIN pg_class AS c ON c.oid = t.tgrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
       LEFT JOIN pg_constraint AS con ON con.oid = t.tgconstraint
-     WHERE t.tgenabled IN ('D', 'R') AND n.nspname NOT LIKE 'emergency\_backup%'
+     WHERE t.tgenabled IN ('D', 'R') AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'emergency\_backup%'
        AND (t.tgrelid = ANY (nullif(current_setting('stepback.relations', true), '')::oid[])) IS NOT FALSE
 )
 SELECT format('disabled triggers of %s', relation) AS "check",

@@ -35,9 +35,10 @@ SELECT format('sequence %s', sequence), CASE WHEN is_hidden THEN 'warn' END, NUL
 WITH next AS (
     SELECT CASE WHEN is_called THEN last_value::numeric + %1$s ELSE last_value END AS value FROM %2$s
 ), seen AS (
-    SELECT coalesce(greatest(0, CASE WHEN %1$s > 0 THEN max(%3$I) - min(next.value) ELSE min(next.value) - min(%3$I) END + 1), 0)
+    SELECT coalesce(greatest(0, CASE WHEN %1$s > 0 THEN max(filled.%3$I) - min(next.value)
+                                     ELSE min(next.value) - min(filled.%3$I) END + 1), 0)
            AS behind
-      FROM %4$s CROSS JOIN next
+      FROM %4$s AS filled CROSS JOIN next
 )
 SELECT %5$L AS "check", CASE WHEN behind = 0 THEN 'ok' ELSE 'fail' END AS status, behind::bigint AS count,
        CASE WHEN behind = 0 THEN 'is beyond every value of ' || %6$L

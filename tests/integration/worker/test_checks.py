@@ -88,6 +88,10 @@ BROKEN = {
         "SELECT setval('business_views_id_seq', (SELECT max(id) FROM business_views), false)",
         {"sequence public.business_views_id_seq": ("fail", 1)},
     ),
+    "sequence of a column called value": Broken(
+        "CREATE TABLE t (value serial, behind int, next int); INSERT INTO t VALUES (7)",
+        {"sequence public.t_value_seq": ("fail", 7)},
+    ),
     "sequence that goes down": Broken(
         "CREATE SEQUENCE s INCREMENT -2; CREATE TABLE t (n bigint DEFAULT nextval('s'));"
         " INSERT INTO t SELECT FROM generate_series(1, 5); SELECT setval('s', -5)",
