@@ -67,6 +67,8 @@ from worker.work import FinishStep, Section, Work
 _MAX_PAUSE_SECONDS: Final = 2.0
 #: How often apply may find that what is copied online must be completed again.
 _COPY_TRIES: Final = 5
+#: What ends with the checks of what it touched.
+_CHECKED: Final = frozenset({Kind.ROLLBACK, Kind.RECOVER})
 #: How long the checks after COMMIT may take altogether; a validation of its own takes its time.
 _CHECK_SECONDS: Final = 30.0
 #: How many failed checks an audit event names.
@@ -189,7 +191,7 @@ class _Attempt:
         self._blocked_seconds = self._blocked_seconds or marker.blocked_seconds
         self._journal_apply(marker)
         error = self._finish(session, marker, target)
-        if error is None:
+        if error is None and self._claim.command.kind in _CHECKED:
             self._check_afterwards(session, target)
         return error
 

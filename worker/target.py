@@ -16,6 +16,7 @@ from psycopg import errors as pg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGresult
 from psycopg.rows import dict_row, tuple_row
 
 from ledger.errors import (
@@ -165,11 +166,12 @@ class Session:
 
     def inquire(
         self, query: str, settings: Mapping[str, str], *, most: int, own_names: bool
-    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-        """Run somebody's query in a read-only transaction of its own, and return its columns and its first rows.
+    ) -> tuple[tuple[str, ...], list[tuple[str | None, ...]]]:
+        """Run somebody's query in a read-only transaction of its own; return its columns and first rows, as text.
 
-        Outside any transaction: there is none around it that could be written in, and no savepoint that would take
-        read-only along. A cursor can only be declared for a query, and not for one that changes something.
+        As text, since any type may come, and the driver cannot read every value that the server can print. Outside any
+        transaction: there is none around it that could be written in, and no savepoint that would take read-only along.
+        A cursor can only be declared for a query, and not for one that changes something.
 
         Args:
             query: One SELECT, as the parser cut it out.
@@ -186,10 +188,10 @@ class Session:
         try:
             self.rows(f"SELECT {', '.join(['set_config(%s, %s, true)'] * len(settled))}", list(chain(*settled.items())))
             self.execute(f"DECLARE {cursor} NO SCROLL CURSOR FOR {query}")
-            with self._unprepared(), self._connection.cursor(row_factory=tuple_row) as found:
+            with self._unprepared(), self._connection.cursor() as found:
                 found.execute(f"FETCH FORWARD {most} FROM {cursor}".encode())
-                names = tuple(column.name for column in found.description or ())
-                rows = found.fetchall()
+                assert found.pgresult is not None  # noqa: S101 - executed
+                names, rows = _as_text(found.pgresult)
         except BaseException as first:
             self._rollback_after(first)
             raise
@@ -497,6 +499,17 @@ def _prepare(connection: psycopg.Connection[Row]) -> Session:
     settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
     connection.execute(f"SELECT {settings}, set_config('search_path', 'pg_catalog, pg_temp', false)")
     return Session(connection, path["schemas"])
+
+
+def _as_text(result: PGresult) -> tuple[tuple[str, ...], list[tuple[str | None, ...]]]:
+    """Return a result's columns and rows as the server printed them: without an encoding of its own, any bytes."""
+
+    def decoded(value: bytes | None) -> str | None:
+        return None if value is None else bytes(value).decode(errors="replace")
+
+    columns = range(result.nfields)
+    names = tuple(decoded(result.fname(column)) or "" for column in columns)
+    return names, [tuple(decoded(result.get_value(row, col)) for col in columns) for row in range(result.ntuples)]
 
 
 def array(values: Iterable[object]) -> str:

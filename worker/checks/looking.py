@@ -6,17 +6,17 @@ look at, and looks at all the rest.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from decimal import Decimal
-from typing import Final
+from typing import Final, TypeAlias
 
 from ledger.errors import LockNotAvailable, NotPossible, PlanRefused, StatementFailed
 from ledger.model import Json
 from worker.checks.files import CheckFile, query_of
 from worker.checks.scope import Scope
-from worker.target import Row, Session
+from worker.target import Session
 
 #: What each row of a check has.
 COLUMNS: Final = frozenset({"check", "status", "count", "detail"})
@@ -25,6 +25,11 @@ STATUSES: Final = ("ok", "warn", "fail")
 MOST_ROWS: Final = 20_000
 #: Longest name and detail, in characters.
 _MOST_NAME, _MOST_DETAIL = 300, 2000
+#: A whole number as the server prints it, of whatever type.
+_COUNT: Final = re.compile(r"(-?[0-9]{1,18})(\.0+)?")
+
+#: What a query gave, by column.
+Row: TypeAlias = Mapping[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ class Looking:
         """Run the query that a row gives in the place of a finding; its rows are findings."""
         name = _name(row) or file.title
         try:
-            query = query_of(str(row["query"]), f"the query of {name}")
+            query = query_of(row["query"] or "", f"the query of {name}")
         except PlanRefused as error:
             return [_failed(name, error.message)]
         return [_check(file, found) for found in self._ask(file, name, query)]
@@ -147,21 +152,18 @@ def _check(file: CheckFile, row: Row | Check) -> Check:
         return _failed(told, f"its status is none of {', '.join(STATUSES)}")
     if count is None and row["count"] is not None:
         return _failed(told, "its count is no whole number")
-    if detail is not None and not isinstance(detail, str):
-        return _failed(told, "its detail is no text")
     return Check(told, status, count, (detail or "")[:_MOST_DETAIL])
 
 
 def _name(row: Row) -> str | None:
-    name = row["check"]
-    return name[:_MOST_NAME] if isinstance(name, str) and name.strip() else None
+    name = (row["check"] or "").strip()
+    return name[:_MOST_NAME] or None
 
 
-def _whole(count: object) -> int | None:
+def _whole(count: str | None) -> int | None:
     """Return a count; sums come as numeric, and no canonical JSON holds a fraction."""
-    if isinstance(count, Decimal):
-        return int(count) if count.is_finite() and count == int(count) else None
-    return count if isinstance(count, int) and not isinstance(count, bool) else None
+    found = _COUNT.fullmatch(count or "")
+    return None if found is None else int(found[1])
 
 
 def _failed(name: str, detail: str) -> Check:

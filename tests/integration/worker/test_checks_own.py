@@ -82,7 +82,7 @@ BROKEN = {
     "no name": (_ROW.replace("'x'", "' '"), "without a name"),
     "no status": (_ROW.replace("'ok'", "'bad'"), "none of ok, warn, fail"),
     "no whole number": (_ROW.replace("1 AS", "1.5 AS"), "no whole number"),
-    "a number for a detail": (_ROW.replace("NULL", "7"), "detail is no text"),
+    "no number at all": (_ROW.replace("1 AS", "'infinity'::timestamptz AS"), "no whole number"),
     "too many": (f"{_ROW} FROM generate_series(1, 20001)", "more than 20,000 rows"),
     "two in a query": (
         f"SELECT 'x' AS \"check\", '' AS status, 1 AS count, '' AS detail, $${_ROW}; COMMIT; DELETE FROM t$$ AS query",
@@ -108,6 +108,17 @@ def test_broken(engine: Engine, own: Path, text: str, says: str) -> None:
     assert done.validation is not None
     assert "'sound'" in str(done.validation)
     assert engine.picture() == before
+
+
+def test_details_of_any_type(engine: Engine, own: Path) -> None:
+    """Details and counts of any type are told as the server prints them, even what the driver could not read."""
+    _write(
+        own,
+        a="SELECT 'a' AS \"check\", 'warn' AS status, 3.00 AS count, 'infinity'::timestamptz AS detail",
+        b="SELECT 'b'::name AS \"check\", 'warn'::name AS status, 7::smallint AS count, ARRAY[1, 2] AS detail",
+    )
+
+    assert not_ok(engine.validate()) == {"a": ("warn", 3, "infinity"), "b": ("warn", 7, "{1,2}")}
 
 
 def test_it_takes_too_long(engine: Engine, own: Path) -> None:
