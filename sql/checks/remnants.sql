@@ -24,7 +24,7 @@ WITH gone AS (
                 THEN to_regclass(format('%I.%I', definition #>> '{facts,index,0}', definition #>> '{facts,index,2}'))::oid
                 WHEN catalog = 'pg_class' THEN to_regclass(name)::oid
                 WHEN catalog = 'pg_type' THEN to_regtype(name)::oid
-                WHEN catalog = 'pg_proc' THEN to_regprocedure(name)::oid END AS found
+                WHEN kind IN ('function', 'procedure') THEN to_regprocedure(name)::oid END AS found
       FROM gone
       LEFT JOIN pg_attribute AS a ON objsubid > 0 AND a.attrelid = objid AND NOT a.attisdropped
                                  AND a.attname = definition #>> '{facts,column}'
