@@ -148,6 +148,17 @@ class Run:
     #: What it found: checks, figures, what was deleted.
     result: Mapping[str, Json] | None = None
 
+    @property
+    def subject(self) -> str:
+        """What it is about, as messages call it."""
+        return self.migration or "everything"
+
+    @property
+    def validation(self) -> Mapping[str, Json] | None:
+        """What its checks found: all that a validation is for, and what a rollback or a recovery ends with."""
+        found = self.result if self.kind is Kind.VALIDATE or self.result is None else self.result.get("validation")
+        return found if isinstance(found, Mapping) else None
+
 
 @dataclass(frozen=True)
 class Event:

@@ -64,6 +64,8 @@ class TargetSettings(_Section):
     url_file: Path | None = None
     #: Folder of plans, one folder per migration; absent: registry rows only.
     plans: Path | None = None
+    #: Folder of checks of one's own, beside those that come along.
+    checks: Path | None = None
     #: Per lock; never 0.
     lock_timeout_ms: Annotated[int, Field(ge=1, le=60_000)] = 2000
     #: Over all attempts at the locks.

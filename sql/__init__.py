@@ -1,1 +1,1 @@
-"""The SQL of the house, as package data: ledger, target, plans, sample."""
+"""The SQL of the house, as package data: ledger, target, plans, checks, sample."""

@@ -84,6 +84,21 @@ def selection_of(here: Installation, run: int, member: str | None = None) -> Sel
     return read_selection(source.recover_script(here.settings.target(found.target).plans, migration))
 
 
+def ask_validate(here: Installation, *, target: str, reason: str, migration: str | None = None) -> Submitted:
+    """Ask for the checks of a target to be looked at.
+
+    Args:
+        here: The installation.
+        target: Configured name of the database.
+        reason: Why.
+        migration: Only what its runs have touched; None: everything.
+
+    Raises:
+        StepbackError: Any refusal; it is in the audit log.
+    """
+    return _ask(here, Kind.VALIDATE, target=target, migration=migration, reason=reason)
+
+
 def runs_needed(here: Installation, run: int) -> tuple[int, ...]:
     """Return the runs that have to be recovered before another, in order.
 

@@ -98,6 +98,8 @@ class Engine:
     plans: Path
     #: The worker's URL, where it is not the ordinary one.
     url: str = ""
+    #: Folder of checks of one's own.
+    checks: Path | None = None
     #: Over the defaults of a target: `lock_timeout_ms=100`.
     limits: Mapping[str, Any] = field(default_factory=dict)
     at: Callable[[str], None] = pass_by
@@ -209,6 +211,10 @@ class Engine:
         fields = {"migration": migration, **changes}
         return self.carry_out(self.command(kind=Kind.RECOVER, subject_run=subject, **fields))
 
+    def validate(self, migration: str | None = None) -> Run:
+        """Submit a validation, of everything or of one migration, and carry it out."""
+        return self.carry_out(self.command(kind=Kind.VALIDATE, migration=migration))
+
     def command(self, **changes: Any) -> Command:  # noqa: ANN401 - any field of a command
         """Make a command; nothing is written."""
         fields: dict[str, Any] = {
@@ -242,7 +248,7 @@ class Engine:
     @property
     def settings(self) -> Settings:
         """What a worker on this target would be configured with."""
-        target = TargetSettings(url=SecretStr(self.url), plans=self.plans, **self.limits)
+        target = TargetSettings(url=SecretStr(self.url), plans=self.plans, checks=self.checks, **self.limits)
         # No heartbeat comes within a test, and what cannot be reached is a person's business at once.
         worker = WorkerSettings(lease_seconds=60, unreachable_seconds=0)
         return Settings(targets={TARGET: target}, worker=worker)
@@ -310,9 +316,18 @@ def ended(run: Run) -> str:
     return str(run.state) if run.error is None else f"{run.state}: {run.error.code}: {run.error.message}"
 
 
+def not_ok(run: Run) -> dict[str, tuple[str, int | None, str]]:
+    """Return what a run's checks found amiss, by name: status, count, detail."""
+    assert run.validation is not None
+    found: Any = run.validation["checks"]
+    return {c["check"]: (c["status"], c["count"], c["detail"]) for c in found if c["status"] != "ok"}
+
+
 def completed(run: Run) -> Run:
-    """Return a run, and see that it completed with every step."""
+    """Return a run, and see that it completed with every step, and that no check fails after it."""
     assert run.state is State.COMPLETED, ended(run)
+    assert run.validation is not None
+    assert run.validation["ok"], not_ok(run)
     assert {step.outcome for step in run.steps} == {"completed"}, [s for s in run.steps if s.outcome != "completed"]
     return run
 

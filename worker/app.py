@@ -46,6 +46,7 @@ EVENT_TYPES = frozenset(
         "lock_waited",
         "copy_outdated",
         "attempt_postponed",
+        "validation_failed",
         *(f"run_{state}" for state in ("completed", "failed", "refused", "needs_operator")),
     }
 )

@@ -52,6 +52,7 @@ CRASH_POINTS_ASIDE: Final = (
     "copy_outdated_journaled",
     "registry_left",
     "copy_let_go",
+    "validation_journaled",
     "postponement_journaled",
     "released",
 )

@@ -7,14 +7,15 @@ The only orchestrator. What a command comes down to is its `Procedure`'s busines
 3. preserve: columns of large tables are copied while others write, worker/online
 4. apply: one transaction, worker/apply.py
 5. finish: repeatable work after COMMIT, which never undoes it
-6. settle: the run's final state in the ledger
+6. checks: do foreign keys, sequences, triggers … of what was touched hold? A validation is nothing but this
+7. settle: the run's final state in the ledger
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -48,7 +49,9 @@ from ledger.runs import Claim
 from ledger.settings import Settings, TargetSettings
 from worker import fence, finish, install, metrics, registry
 from worker.apply import Apply
-from worker.commands import Procedure
+from worker.checks.files import CheckFile
+from worker.checks.looking import Check, Findings, Looking, Patience
+from worker.commands import Procedure, validate
 from worker.commands.recover import Recover
 from worker.commands.rollback import Rollback
 from worker.crash_points import pass_by
@@ -58,12 +61,18 @@ from worker.objects.remarks import as_document
 from worker.online import leftovers
 from worker.online.copying import Copying
 from worker.target import Session, connect
-from worker.work import FinishStep, Work
+from worker.work import FinishStep, Section, Work
 
 #: Longest pause between two tries at the locks.
 _MAX_PAUSE_SECONDS: Final = 2.0
 #: How often apply may find that what is copied online must be completed again.
 _COPY_TRIES: Final = 5
+#: What ends with the checks of what it touched.
+_CHECKED: Final = frozenset({Kind.ROLLBACK, Kind.RECOVER})
+#: How long the checks after COMMIT may take altogether; a validation of its own takes its time.
+_CHECK_SECONDS: Final = 30.0
+#: How many failed checks an audit event names.
+_TOLD_CHECKS: Final = 100
 
 _T = TypeVar("_T")
 
@@ -114,6 +123,8 @@ class _Attempt:
         self._blocked_seconds: float | None = None
         #: Once it is, nothing that happens afterwards makes the run a failure.
         self._committed = False
+        #: What it found, for the ledger.
+        self._result: dict[str, Json] | None = None
         self._began = time.monotonic()
         #: How it ended, for the summary.
         self.state: State | None = None
@@ -165,6 +176,9 @@ class _Attempt:
         """Go all the way; return what went wrong after COMMIT with what was asked for, if that came after it."""
         target = self._settings.target(self._claim.command.target)
         session, witness = self._open(target)
+        if self._claim.command.kind is Kind.VALIDATE:
+            self._validate(session, target)
+            return None
         marker = self._look_back(session, target)
         if marker is None:
             procedure = self._procedure(target)
@@ -176,7 +190,10 @@ class _Attempt:
         self._committed = True
         self._blocked_seconds = self._blocked_seconds or marker.blocked_seconds
         self._journal_apply(marker)
-        return self._finish(session, marker, target)
+        error = self._finish(session, marker, target)
+        if error is None and self._claim.command.kind in _CHECKED:
+            self._check_afterwards(session, target)
+        return error
 
     def _procedure(self, target: TargetSettings) -> Procedure:
         match self._claim.command.kind:
@@ -184,7 +201,9 @@ class _Attempt:
                 return Rollback(self._claim.command, self._holder, target)
             case Kind.RECOVER:
                 return Recover(self._claim.command, self._holder)
-            case Kind.VALIDATE | Kind.PURGE as kind:
+            case Kind.VALIDATE:
+                raise AssertionError("a validation has no apply")
+            case Kind.PURGE as kind:
                 raise NotPossible(f"this worker does not know how to {kind.value}; bring it up to date")
 
     def _open(self, target: TargetSettings) -> tuple[Session, Session]:
@@ -385,6 +404,54 @@ class _Attempt:
         self._at("finish_step_journaled")
         return failure
 
+    # -- checks -----------------------------------------------------------------
+
+    def _validate(self, session: Session, target: TargetSettings) -> None:
+        """Look at everything, a file at a time; nothing is written in the target, so no fence is raised there."""
+        self._check_still_wanted()
+        asked = validate.of_command(session, self._claim.command, target)
+        runs.enter(self._engine, self._claim, Phase.FINISH)
+        self._at("finish_entered")
+        patience, found = Patience(target.statement_timeout_ms), [*asked.remarks]
+        for file in asked.files:
+            self._lease.check()
+            found += self._check_step(file.step, Looking(session, asked.scope, patience), (file,))
+        findings = Findings(tuple(found))
+        self._result = findings.result()
+        self._tell_failed(findings)
+
+    def _check_afterwards(self, session: Session, target: TargetSettings) -> None:
+        """Look at what the run has touched, in one step; what does not hold is told, and undoes nothing."""
+        try:
+            asked = validate.after_commit(session, self._claim.command, self._holder, target)
+        except TargetUnreachable:
+            raise
+        except StepbackError as error:
+            asked = validate.nothing(error)
+        patience = Patience(target.statement_timeout_ms, _CHECK_SECONDS)
+        findings = Findings(self._check_step("validate", Looking(session, asked.scope, patience), asked.files))
+        self._result = {**(self._result or {}), "validation": findings.result()}
+        self._tell_failed(findings)
+
+    def _check_step(self, step: str, looking: Looking, files: Sequence[CheckFile]) -> tuple[Check, ...]:
+        began = time.monotonic()
+        findings = Findings(tuple(check for file in files for check in looking.at(file)))
+        self._at("finish_step_done")
+        outcome = "failed" if findings.failed else "completed"
+        section = Section.VERIFICATION if self._claim.command.kind is Kind.ROLLBACK else None
+        told = StepRecord(Phase.FINISH, step, outcome, time.monotonic() - began, section, findings.told())
+        self._record(told, {})
+        self._at("finish_step_journaled")
+        return findings.checks
+
+    def _tell_failed(self, findings: Findings) -> None:
+        if not findings.failed:
+            return
+        named: list[Json] = [{"check": check.check, "count": check.count} for check in findings.failed[:_TOLD_CHECKS]]
+        self._event("validation_failed", "failed", {"failed": len(findings.failed), "checks": named})
+        metrics.VALIDATIONS_FAILED.labels(self._claim.command.kind.value).inc()
+        self._at("validation_journaled")
+
     # -- how it ends ------------------------------------------------------------
 
     def _end_badly(self, error: StepbackError) -> State | None:
@@ -443,11 +510,12 @@ class _Attempt:
 
     def _settle(self, state: State, error: StepbackError | None) -> State:
         preserved: list[Preserved] = []
-        marker = None
-        if state is State.COMPLETED:
-            assert self._fenced is not None  # noqa: S101 - nothing completes without
+        result: dict[str, Json] = dict(self._result or {})
+        if state is State.COMPLETED and self._claim.command.kind is not Kind.VALIDATE:
+            assert self._fenced is not None  # noqa: S101 - nothing else completes without
             preserved = registry.preserved(self._fenced, self._holder)
             marker = fence.look_up(self._fenced, self._holder)
+            result = {**(marker.result if marker is not None else {}), **result}
         told = None if error is None else RunError(error.code, error.message)
         runs.settle(
             self._engine,
@@ -456,7 +524,7 @@ class _Attempt:
             error=told,
             blocked_seconds=self._blocked_seconds,
             preserved=preserved,
-            result=marker.result or None if marker is not None else None,
+            result=result or None,
         )
         metrics.count_run(
             self._claim.command.kind, state, time.monotonic() - self._began, None if error is None else error.code

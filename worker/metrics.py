@@ -44,6 +44,9 @@ PRESERVED_ROWS = Counter("stepback_preserved_rows", "Rows in preserved tables", 
 PRESERVED_BYTES = Counter("stepback_preserved_bytes", "Bytes of preserved tables", registry=REGISTRY)
 DELIVERIES = Counter("stepback_deliveries", "Doorbell messages by what came of them", ["result"], registry=REGISTRY)
 REFUSALS = Counter("stepback_refusals", "Runs refused or failed, by error code", ["code"], registry=REGISTRY)
+VALIDATIONS_FAILED = Counter(
+    "stepback_validations_failed", "Runs whose checks did not all hold", ["kind"], registry=REGISTRY
+)
 AUDIT_EVENTS = Counter("stepback_audit_events", "Audit events written by this worker", ["type"], registry=REGISTRY)
 
 #: What can come of a delivery: carried out, nothing to claim, the ledger did not answer, or not a doorbell message.
@@ -62,6 +65,7 @@ def initialise(codes: frozenset[str], event_types: frozenset[str]) -> None:
             RUNS.labels(kind.value, state.value)
         RUN_SECONDS.labels(kind.value)
         BLOCKED_SECONDS.labels(kind.value)
+        VALIDATIONS_FAILED.labels(kind.value)
     for phase in Phase:
         STEP_SECONDS.labels(phase.value)
     for how in ("moved", "copied", "defined"):

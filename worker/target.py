@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import psycopg
@@ -15,6 +16,7 @@ from psycopg import errors as pg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGresult
 from psycopg.rows import dict_row, tuple_row
 
 from ledger.errors import (
@@ -166,6 +168,40 @@ class Session:
             for _ in range(3):
                 cursor.nextset()
             return cursor.fetchall()
+
+    def inquire(
+        self, query: str, settings: Mapping[str, str], *, most: int, own_names: bool
+    ) -> tuple[tuple[str, ...], list[tuple[str | None, ...]]]:
+        """Run somebody's query in a read-only transaction of its own; return its columns and first rows, as text.
+
+        As text, since any type may come, and the driver cannot read every value that the server can print. Outside any
+        transaction: there is none around it that could be written in, and no savepoint that would take read-only along.
+        A cursor can only be declared for a query, and not for one that changes something.
+
+        Args:
+            query: One SELECT, as the parser cut it out.
+            settings: Set for this query alone.
+            most: So many rows at most.
+            own_names: Resolve names with `schemas` instead of in pg_catalog alone.
+        """
+        cursor = '"stepback inquiry"'
+        # All rows are wanted, not the first ones soon.
+        settled = {"cursor_tuple_fraction": "1", **settings}
+        if own_names:
+            settled["search_path"] = _path(self.schemas)
+        self.begin(read_only=True)
+        try:
+            self.rows(f"SELECT {', '.join(['set_config(%s, %s, true)'] * len(settled))}", list(chain(*settled.items())))
+            self.execute(f"DECLARE {cursor} NO SCROLL CURSOR FOR {query}")
+            with self._unprepared(), self._connection.cursor() as found:
+                found.execute(f"FETCH FORWARD {most} FROM {cursor}".encode())
+                assert found.pgresult is not None  # noqa: S101 - executed
+                names, rows = _as_text(found.pgresult)
+        except BaseException as first:
+            self._rollback_after(first)
+            raise
+        self.rollback()
+        return names, rows
 
     def try_prepare(self, query: str) -> None:
         """Let the server parse and analyse somebody's query, and forget it again; inside a transaction, which goes on.
@@ -482,6 +518,17 @@ def _prepare(connection: psycopg.Connection[Row]) -> Session:
     settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
     connection.execute(f"SELECT {settings}, set_config('search_path', 'pg_catalog, pg_temp', false)")
     return Session(connection, path["schemas"])
+
+
+def _as_text(result: PGresult) -> tuple[tuple[str, ...], list[tuple[str | None, ...]]]:
+    """Return a result's columns and rows as the server printed them: without an encoding of its own, any bytes."""
+
+    def decoded(value: bytes | None) -> str | None:
+        return None if value is None else bytes(value).decode(errors="replace")
+
+    columns = range(result.nfields)
+    names = tuple(decoded(result.fname(column)) or "" for column in columns)
+    return names, [tuple(decoded(result.get_value(row, col)) for col in columns) for row in range(result.ntuples)]
 
 
 def array(values: Iterable[object]) -> str:

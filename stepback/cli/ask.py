@@ -1,4 +1,4 @@
-"""`rollback` and `recover`: ask, then follow the run or say how to."""
+"""`rollback`, `recover` and `validate`: ask, then follow the run or say how to."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ledger.database import transaction
 from ledger.history import find
 from ledger.model import Run, State
 from producers.submit import NotRung, Submitted
-from stepback.asking import ask_recover, ask_rollback, runs_needed, selection_of
+from stepback.asking import ask_recover, ask_rollback, ask_validate, runs_needed, selection_of
 from stepback.cli import exits
 from stepback.cli.options import Condition, ImpactHash, installation, json_option, run_argument, target_option
 from stepback.cli.telling import tell_error, tell_failure
 from stepback.following import follow
 from stepback.installation import Installation
-from stepback.show import documents, results, tables
+from stepback.show import checks, documents, results, tables
 from stepback.show.console import err, out, plain
 from stepback.show.progress import Progress
 from worker.plan.selection import Selection
@@ -118,6 +118,27 @@ def recover(
         )
 
 
+@click.command()
+@target_option
+@click.option("--migration", metavar="MIGRATION", help="Only what the rollbacks of this migration have touched.")
+@_manners
+def validate(
+    *, target: str, migration: str | None, reason: str, wait: bool, timeout: float | None, as_json: bool
+) -> int:
+    """Look whether a target is sound: keys, triggers, sequences, quarantine and more; changes nothing.
+
+    With --wait the exit code is 1 if a check fails.
+    """
+    with installation() as here:
+        return _carry_through(
+            here,
+            lambda: ask_validate(here, target=target, migration=migration, reason=reason),
+            wait=wait or timeout is not None,
+            timeout=timeout,
+            as_json=as_json,
+        )
+
+
 def _recover_first(here: Installation, run: int, *, reason: str, timeout: float | None) -> int:
     """Recover what a run needs, each to its end; stop at the first that does not complete."""
     for needed in runs_needed(here, run):
@@ -179,8 +200,10 @@ def _tell_end(run: Run, *, as_json: bool) -> None:
     if run.preserved:
         out().print(tables.of_preserved(run.preserved))
         out().print(f"`stepback recover {run.run}` brings it back", soft_wrap=True)
+    if run.validation is not None:
+        out().print(checks.of_run(run))
 
 
 def _summary(run: Run) -> str:
     blocked = "" if run.blocked_seconds is None else f", blocked {tables.milliseconds(run.blocked_seconds)} ms"
-    return f"run {run.run}: {run.kind.value} of {run.migration} on {run.target}: {run.state.value}{blocked}"
+    return f"run {run.run}: {run.kind.value} of {run.subject} on {run.target}: {run.state.value}{blocked}"

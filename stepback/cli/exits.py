@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ledger.model import Run, State
+from ledger.model import Kind, Run, State
 
 OK = 0
 #: Failed, cancelled, needs an operator, or could not be done.
@@ -25,5 +25,7 @@ _OF_STATE = {
 
 
 def of_run(run: Run) -> int:
-    """Return the exit code that says how a run ended, or that it has not."""
+    """Return the exit code that says how a run ended, or that it has not; a validation ends as its checks do."""
+    if run.kind is Kind.VALIDATE and run.validation is not None:
+        return OK if run.validation["ok"] else FAILED
     return _OF_STATE.get(run.state, WAITING)

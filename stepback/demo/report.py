@@ -25,6 +25,7 @@ class Facts:
     composite: Run | None = None
     composite_recovery: Run | None = None
     selective: Run | None = None
+    validation: Run | None = None
     untouched: dict[str, bool] = field(default_factory=dict)
     audit: Verification | None = None
     checks: list[Check] = field(default_factory=list)
@@ -51,6 +52,7 @@ def document(facts: Facts) -> documents.Document:
         "composite": facts.composite and documents.of_run(facts.composite),
         "composite_recovery": facts.composite_recovery and documents.of_run(facts.composite_recovery),
         "selective": facts.selective and documents.of_run(facts.selective),
+        "validation": facts.validation and documents.of_run(facts.validation),
         "untouched": facts.untouched,
         "audit": facts.audit and documents.of_verification(facts.audit),
         "left_running": facts.left_running,

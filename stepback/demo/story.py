@@ -17,7 +17,7 @@ from ledger.database import transaction
 from ledger.errors import BadConfiguration
 from ledger.model import Run
 from ledger.settings import Settings
-from stepback.asking import ask_recover, ask_rollback, selection_of
+from stepback.asking import ask_recover, ask_rollback, ask_validate, selection_of
 from stepback.demo import report
 from stepback.demo.report import Facts
 from stepback.demo.witness import (
@@ -25,6 +25,7 @@ from stepback.demo.witness import (
     OLD_TABLES,
     Check,
     Sight,
+    checks_hold,
     checks_of_composite,
     checks_of_recovery,
     checks_of_rollbacks,
@@ -41,6 +42,7 @@ from stepback.installing import install_all
 from stepback.sample import TARGET, migrations
 from stepback.serving import make_data_folder, register_sample, servers_for
 from stepback.show import results, summary, tables
+from stepback.show.checks import counts, found_by
 from stepback.show.console import err, out, plain
 from stepback.show.documents import put_out
 from stepback.show.progress import Progress
@@ -106,6 +108,7 @@ def _tell(facts: Facts, folder: Path, started: set[psutil.Process], say: Say) ->
             _recover(facts, here, before, say)
             _all_at_once(facts, here, before, say)
             _choose(facts, here, before, say)
+            _validate(facts, here, say)
             started.update(psutil.Process().children(recursive=True))
         _verify(facts, here, say)
 
@@ -166,11 +169,18 @@ def _choose(facts: Facts, here: Installation, before: Sight, say: Say) -> None:
     facts.checks += checks_of_selection(before, _look(here), facts.selective, f"public.{_ITS_NAMES[0]}")
 
 
+def _validate(facts: Facts, here: Installation, say: Say) -> None:
+    (facts.validation,) = _follow(here, [ask_validate(here, target=TARGET, reason="demo").run])
+    told = counts(found_by(facts.validation))
+    facts.checks.append(Check(f"the target is sound: {told}", checks_hold(facts.validation)))
+    say(f"7. $ stepback validate --target {TARGET}: {told}")
+
+
 def _verify(facts: Facts, here: Installation, say: Say) -> None:
     with transaction(here.engine) as conn:
         facts.audit = verify(conn)
     facts.checks.append(Check(f"the audit log is one unbroken chain of {facts.audit.events} events", facts.audit.ok))
-    say(f"7. $ stepback audit verify: {facts.audit.events} events, {'unbroken' if facts.audit.ok else 'BROKEN'}")
+    say(f"8. $ stepback audit verify: {facts.audit.events} events, {'unbroken' if facts.audit.ok else 'BROKEN'}")
 
 
 def _follow(here: Installation, numbers: list[int]) -> tuple[Run, ...]:

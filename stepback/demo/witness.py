@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ledger.model import Run
+from stepback.show.checks import found_by
 from worker.fingerprint import Fingerprint, TableSum, of_database, of_table
 from worker.target import Session
 
@@ -150,6 +151,12 @@ def checks_of_selection(before: Sight, after: Sight, run: Run, table: str) -> li
         Check("some rows came back, and every other row is kept", 0 < back < all_rows and back + kept == all_rows),
         Check("but for these rows all is what it was at the beginning", before.whole.schema == after.whole.schema),
     ]
+
+
+def checks_hold(validation: Run) -> bool:
+    """Whether a validation completed, looked at something, and found nothing that fails or warns."""
+    found = found_by(validation)
+    return bool(found) and all(check["status"] == "ok" for check in found)
 
 
 def _old_rows(session: Session, table: str) -> TableSum:

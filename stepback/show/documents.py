@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from ledger.audit import Verification
 from ledger.errors import StepbackError
-from ledger.model import AuditEvent, Run
+from ledger.model import AuditEvent, Kind, Run
 from stepback.show import summary
 from worker.objects.remarks import as_document
 from worker.preview import Preview
@@ -27,8 +27,10 @@ def put_out(document: object, *, indent: int | None = 2) -> None:
 
 
 def of_run(run: Run) -> Document:
-    """Return a run; see "a run" in docs."""
+    """Return a run; see "a run" in docs. A finished validation has `ok` and `checks` beside."""
+    found = dict(run.validation) if run.kind is Kind.VALIDATE and run.validation is not None else {}
     return {
+        **found,
         "run": run.run,
         "command_id": str(run.command_id),
         "kind": run.kind.value,

@@ -53,7 +53,7 @@ class Progress:
         self._remark(runs)
 
     def _print(self, run: Run) -> None:
-        name = f"run {run.run} ({run.kind.value} {run.migration})"
+        name = f"run {run.run} ({run.kind.value} {run.subject})"
         changed = self._states.get(run.run) is not run.state
         self._states[run.run] = run.state
         # It begins before its first step, and ends after its last.
@@ -83,5 +83,5 @@ def _table(runs: Sequence[Run]) -> Table:
         # One line a run, so that nothing jumps.
         last.truncate(60, overflow="ellipsis")
         phase = run.phase.value if run.phase else ""
-        made.add_row(str(run.run), run.kind.value, plain(run.migration), tables.state(run), phase, last)
+        made.add_row(str(run.run), run.kind.value, plain(run.subject), tables.state(run), phase, last)
     return made

@@ -26,7 +26,7 @@ def of_run(run: Run) -> tuple[Line, ...]:
     lines = [_line(section, steps) for section in Section if (steps := [s for s in run.steps if s.section == section])]
     if not lines:
         return ()
-    start = Line(f"{run.kind.name}_START", "INFO", run.started_at, (f"{run.kind.value} of {run.migration}",))
+    start = Line(f"{run.kind.name}_START", "INFO", run.started_at, (f"{run.kind.value} of {run.subject}",))
     if run.finished_at is None:
         return (start, *lines)
     went_well = run.state is State.COMPLETED

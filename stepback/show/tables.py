@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ledger.model import AuditEvent, Preserved, Run, State
-from stepback.show import summary
+from stepback.show import checks, summary
 from stepback.show.console import plain, table
 from stepback.show.summary import Line
 from worker.preview import Preview
@@ -39,7 +39,7 @@ def of_runs(runs: Sequence[Run]) -> Table:
             str(run.run),
             run.kind.value,
             plain(run.target),
-            plain(run.migration),
+            plain(run.subject),
             state(run),
             moment(run.submitted_at),
             plain(run.requested_by),
@@ -57,6 +57,8 @@ def of_run(run: Run) -> RenderableType:
         parts += [Text(""), _steps(run)]
     if run.preserved:
         parts += [Text(""), of_preserved(run.preserved)]
+    if run.validation is not None:
+        parts += [Text(""), checks.of_run(run)]
     if run.notes:
         parts += [Text(""), *(plain(f"note: {note}") for note in run.notes)]
     return Group(*parts)
@@ -155,7 +157,7 @@ def _facts(run: Run) -> Table:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim")
     facts.add_column(overflow="fold")
-    what = f"{run.kind.value} of {run.migration}" + (f" (run {run.subject_run})" if run.subject_run else "")
+    what = f"{run.kind.value} of {run.subject}" + (f" (run {run.subject_run})" if run.subject_run else "")
     facts.add_row("run", f"{run.run}")
     facts.add_row("command", plain(what))
     facts.add_row("target", plain(run.target))

@@ -53,6 +53,8 @@ def test_whole_story(bare: CommandLine, tmp_path: Path) -> None:
     assert facts["untouched"]["price_alerts"] is True
     assert len(facts["untouched"]) == 6
     assert all(facts["untouched"].values())
+    assert (facts["validation"]["kind"], facts["validation"]["ok"]) == ("validate", True)
+    assert len(facts["validation"]["checks"]) > 30
     assert facts["audit"]["ok"] is True
     assert facts["left_running"] == 0
     assert "run 1 (rollback add_business_ai_columns): completed" in done.err

@@ -13,7 +13,7 @@ from sqlalchemy import event
 from ledger.model import Command, Kind, Run, State
 from tests.faults.effects import one_effect
 from tests.faults.processes import Station, wait_for
-from tests.harness import Engine
+from tests.harness import Engine, not_ok
 from worker.crash_points import CRASH_POINTS, CRASH_POINTS_ASIDE, CRASH_POINTS_PRESERVE
 from worker.fingerprint import Fingerprint
 from worker.target import Session
@@ -166,6 +166,44 @@ def test_every_point_is_passed_and_none_is_missing(sample_engine: Engine, trace:
     assert effects == []
     assert trace.points == list(CRASH_POINTS)
     assert trace.effects_without_point() == []
+
+
+#: The points of a validation that finds something; it touches nothing, so it raises no fence and has no apply.
+_OF_A_VALIDATION = ("claimed", "finish_entered", "finish_step_done", "finish_step_journaled", "validation_journaled")
+
+
+def test_points_of_a_validation(sample_engine: Engine, trace: _Trace) -> None:
+    """A validation passes its points in order, and has no two effects without one; nor has a check after COMMIT."""
+    sample_engine.owner("ALTER TABLE businesses DISABLE TRIGGER businesses_touch_updated_at")
+
+    sample_engine.validate()
+    validation, effects = trace.points, trace.effects_without_point()
+    trace.seen.clear()
+    sample_engine.rollback(_MIGRATION)
+
+    assert validation == [*_OF_A_VALIDATION, "settled"]
+    assert effects == []
+    assert trace.points == [*CRASH_POINTS[:-1], "validation_journaled", "settled"]
+    assert trace.effects_without_point() == []
+
+
+@pytest.mark.parametrize("point", _OF_A_VALIDATION)
+def test_kill_a_validation(station: Station, point: str) -> None:
+    """Killed at {point}: the next worker looks at everything again, and the target is as it was."""
+    engine = station.engine
+    engine.owner("ALTER TABLE businesses DISABLE TRIGGER businesses_touch_updated_at")
+    before = engine.fingerprint()
+    command = engine.command(kind=Kind.VALIDATE, migration=None)
+    run = station.record(command)
+
+    with station.worker(fatal=point) as doomed:
+        station.ring(command.command_id)
+        assert doomed.wait(timeout=30) == -signal.SIGKILL
+    done = _finished(station, run)
+
+    assert (done.state, done.attempt) == (State.COMPLETED, 2)
+    assert list(not_ok(done)) == ["disabled triggers of public.businesses"]
+    _again(station, command, before)
 
 
 def test_points_aside_are_passed(sample_engine: Engine, trace: _Trace, tmp_path: Path) -> None:
