@@ -209,6 +209,12 @@ class Engine:
         fields = {"migration": migration, **changes}
         return self.carry_out(self.command(kind=Kind.RECOVER, subject_run=subject, **fields))
 
+    def purge(self, run: Run | int, **changes: Any) -> Run:  # noqa: ANN401 - any field of a command
+        """Submit the purge of a run and carry it out."""
+        subject, migration = (run, "m") if isinstance(run, int) else (run.run, run.migration)
+        fields = {"migration": migration, **changes}
+        return self.carry_out(self.command(kind=Kind.PURGE, subject_run=subject, **fields))
+
     def command(self, **changes: Any) -> Command:  # noqa: ANN401 - any field of a command
         """Make a command; nothing is written."""
         fields: dict[str, Any] = {

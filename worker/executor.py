@@ -25,7 +25,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Engine
 
-from ledger import commands, runs
+from ledger import commands, runs, subjects
 from ledger.database import transaction
 from ledger.errors import (
     CopyNotComplete,
@@ -46,9 +46,10 @@ from ledger.errors import (
 from ledger.model import Json, Kind, Phase, Preserved, RunError, State, StepRecord
 from ledger.runs import Claim
 from ledger.settings import Settings, TargetSettings
-from worker import fence, finish, install, metrics, registry
+from worker import fence, finish, install, metrics, registry, tombstones
 from worker.apply import Apply
 from worker.commands import Procedure
+from worker.commands.purge import Purge
 from worker.commands.recover import Recover
 from worker.commands.rollback import Rollback
 from worker.crash_points import pass_by
@@ -184,7 +185,9 @@ class _Attempt:
                 return Rollback(self._claim.command, self._holder, target)
             case Kind.RECOVER:
                 return Recover(self._claim.command, self._holder)
-            case Kind.VALIDATE | Kind.PURGE as kind:
+            case Kind.PURGE:
+                return Purge(self._claim.command, self._holder, partial(subjects.look, self._engine))
+            case Kind.VALIDATE as kind:
                 raise NotPossible(f"this worker does not know how to {kind.value}; bring it up to date")
 
     def _open(self, target: TargetSettings) -> tuple[Session, Session]:
@@ -443,9 +446,11 @@ class _Attempt:
 
     def _settle(self, state: State, error: StepbackError | None) -> State:
         preserved: list[Preserved] = []
+        deleted = tombstones.NONE
         if state is State.COMPLETED:
             assert self._fenced is not None  # noqa: S101 - nothing completes without
             preserved = registry.preserved(self._fenced, self._holder)
+            deleted = tombstones.read(self._fenced, self._holder)
         told = None if error is None else RunError(error.code, error.message)
         runs.settle(
             self._engine,
@@ -454,6 +459,8 @@ class _Attempt:
             error=told,
             blocked_seconds=self._blocked_seconds,
             preserved=preserved,
+            result=deleted.result,
+            facts=deleted.facts,
         )
         metrics.count_run(
             self._claim.command.kind, state, time.monotonic() - self._began, None if error is None else error.code
