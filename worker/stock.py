@@ -150,6 +150,18 @@ def keepers(session: Session) -> list[Keeper]:
     return [Keeper(**row) for row in session.rows(_KEEPERS)]
 
 
+_TEXTS = """
+SELECT count(*) FROM emergency_backup.preserved_objects
+ WHERE installation = %s AND run = %s AND recovered_by IS NULL AND purged_by IS NULL AND how NOT IN ('moved', 'copied')
+"""
+
+
+def texts_of(session: Session, installation: UUID, run: int) -> int:
+    """Return how many objects a run keeps by their text alone, or by what was changed about them."""
+    count: int = session.value(_TEXTS, (installation, run))
+    return count
+
+
 #: Which object holds which: parts go with what they are a part of, everything else has to go before it.
 _TIES = """
 WITH RECURSIVE roots AS (

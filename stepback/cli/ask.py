@@ -22,7 +22,7 @@ from stepback.show.console import err, out, plain
 from stepback.show.progress import Progress
 
 
-def _manners(command: Callable[..., int]) -> Callable[..., int]:
+def manners(command: Callable[..., int]) -> Callable[..., int]:
     """Add the options that every command which asks for something has."""
     options: list[Any] = [
         click.option("--reason", default="", metavar="TEXT", help="Why, for those who read it later."),
@@ -49,7 +49,7 @@ def _manners(command: Callable[..., int]) -> Callable[..., int]:
     metavar="HASH",
     help="Accept the very impact that `stepback plan` shows with this hash, where the plan does not name all of it.",
 )
-@_manners
+@manners
 def rollback(
     *,
     migration: str,
@@ -62,7 +62,7 @@ def rollback(
 ) -> int:
     """Roll MIGRATION back. What its plan removes is preserved, and `recover` brings it back."""
     with installation() as here:
-        return _carry_through(
+        return carry_through(
             here,
             lambda: ask_rollback(here, target=target, migration=migration, reason=reason, accept_sha256=accept),
             wait=wait or timeout is not None,
@@ -77,7 +77,7 @@ def rollback(
 @click.option(
     "--with-dependencies", is_flag=True, help="Recover first, one by one, the runs that keep what this one needs."
 )
-@_manners
+@manners
 def recover(
     *,
     run: int,
@@ -94,7 +94,7 @@ def recover(
             code = _recover_first(here, run, reason=reason, timeout=timeout)
             if code != exits.OK:
                 return code
-        return _carry_through(
+        return carry_through(
             here,
             lambda: ask_recover(here, run=run, member=member, reason=reason),
             wait=wait or timeout is not None,
@@ -118,9 +118,10 @@ def _recover_first(here: Installation, run: int, *, reason: str, timeout: float 
     return exits.OK
 
 
-def _carry_through(
+def carry_through(
     here: Installation, ask: Callable[[], Submitted], *, wait: bool, timeout: float | None, as_json: bool
 ) -> int:
+    """Ask, then follow the run to its end or say how to; return the exit code."""
     try:
         number = ask().run
     except NotRung as error:
@@ -137,7 +138,7 @@ def _carry_through(
     except KeyboardInterrupt:
         err().print(f"\nrun {number} goes on; `stepback show {number}` tells how it ended", soft_wrap=True)
         raise
-    _tell_end(run, as_json=as_json)
+    tell_end(run, as_json=as_json)
     return exits.of_run(run)
 
 
@@ -150,7 +151,8 @@ def _say_how_to_follow(here: Installation, number: int, *, as_json: bool) -> int
     return exits.OK
 
 
-def _tell_end(run: Run, *, as_json: bool) -> None:
+def tell_end(run: Run, *, as_json: bool) -> None:
+    """Tell how a run ended, or that it has not."""
     if as_json:
         documents.put_out(documents.of_run(run))
         return

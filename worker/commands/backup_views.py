@@ -72,7 +72,7 @@ SELECT DISTINCT ON (v.relname) v.relname AS name, other.quarantine, other.relati
        = coalesce(own.definition #>> '{{facts,source}}', own.relation::text)
    AND (other.installation, other.run) <> (own.installation, own.run)
    AND other.recovered_by IS NULL AND other.purged_by IS NULL
-   AND to_regclass(format('%%I.%%I', other.quarantine, other.relation)) IS NOT NULL
+   AND to_regclass(quote_ident(other.quarantine) || '.' || quote_ident(other.relation)) IS NOT NULL
  ORDER BY v.relname, other.preserved_at DESC, other.id DESC
 """
 
