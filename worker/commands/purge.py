@@ -130,7 +130,7 @@ def _refuse_unfinished(subject: Subject) -> None:
     """Refuse what is not over, whoever it is that works on it."""
     if subject.kind not in {Kind.ROLLBACK, Kind.RECOVER}:
         raise NothingToPurge(f"run {subject.run} is a {subject.kind.value}, which keeps nothing")
-    if subject.state not in {State.COMPLETED, State.FAILED}:
+    if subject.state in {State.QUEUED, State.IN_PROGRESS, State.AWAITING_APPROVAL, State.NEEDS_OPERATOR}:
         raise StillNeeded(f"run {subject.run} is {subject.state.value}; only what is over can be purged")
     if subject.recoveries:
         by = ", ".join(map(str, subject.recoveries))
