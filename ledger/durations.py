@@ -22,10 +22,3 @@ def parse(text: str) -> timedelta:
     if found is None:
         raise ValueError(ALLOWED)
     return int(found[1]) * _UNITS[found[2]]
-
-
-def written(duration: timedelta) -> str:
-    """Return a duration in the largest unit that it is a whole number of."""
-    hours = int(duration.total_seconds()) // 3600
-    unit = next(unit for unit in ("w", "d", "h") if hours % (int(_UNITS[unit].total_seconds()) // 3600) == 0)
-    return f"{hours // (int(_UNITS[unit].total_seconds()) // 3600)}{unit}"

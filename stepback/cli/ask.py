@@ -9,7 +9,7 @@ import click
 
 from ledger.database import transaction
 from ledger.history import find
-from ledger.model import Run, State
+from ledger.model import Kind, Run, State
 from producers.submit import NotRung, Submitted
 from stepback.asking import ask_recover, ask_rollback, runs_needed
 from stepback.cli import exits
@@ -161,6 +161,8 @@ def tell_end(run: Run, *, as_json: bool) -> None:
     elif run.finished_at is None:
         err().print(f"run {run.run} is still {run.state.value}; `stepback show {run.run}` tells how it ends")
     out().print(plain(_summary(run)), soft_wrap=True)
+    if run.kind is Kind.PURGE and run.result is not None:
+        out().print(tables.of_purged(run.result))
     if run.preserved:
         out().print(tables.of_preserved(run.preserved))
         out().print(f"`stepback recover {run.run}` brings it back", soft_wrap=True)

@@ -41,7 +41,7 @@ SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid) AS outside,
    AND NOT coalesce(home.relkind = 'v' AND n.nspname = 'emergency_backup'
                     AND home.relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user), false)
 UNION
-SELECT pg_describe_object(i.classid, i.objid, 0), 'something that owns it', NULL
+SELECT pg_describe_object(i.classid, i.objid, 0), 'what it belongs to', NULL
   FROM inside AS i
   LEFT JOIN pg_class AS c ON i.classid = 'pg_class'::regclass AND c.oid = i.objid
   LEFT JOIN pg_statistic_ext AS s ON i.classid = 'pg_statistic_ext'::regclass AND s.oid = i.objid

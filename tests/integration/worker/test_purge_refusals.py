@@ -188,7 +188,7 @@ def test_what_the_server_would_take_along(engine: Engine) -> None:
     refused = engine.purge(run)
 
     assert ended(refused).startswith("refused: still_needed: ")
-    assert "statistics object s" in ended(refused)
+    assert "statistics object public.s needs what it belongs to" in ended(refused)
 
 
 # -- two at once ----------------------------------------------------------------------
