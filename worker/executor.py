@@ -450,7 +450,8 @@ class _Attempt:
         if state is State.COMPLETED:
             assert self._fenced is not None  # noqa: S101 - nothing completes without
             preserved = registry.preserved(self._fenced, self._holder)
-            deleted = tombstones.read(self._fenced, self._holder)
+            if self._claim.command.kind is Kind.PURGE:
+                deleted = tombstones.read(self._fenced, self._holder)
         told = None if error is None else RunError(error.code, error.message)
         runs.settle(
             self._engine,

@@ -27,6 +27,8 @@ class Stored:
     name: str
     #: What it was, or is a copy of: "table public.t"; None if the run did not put it there.
     was: str | None
+    #: The plain name that it had, if it was moved here.
+    had_name: str | None
     #: "moved" or "copied".
     how: str
     #: Whether it has rows that can be read.
@@ -85,11 +87,13 @@ WITH schemas AS (
 SELECT (SELECT relname::text FROM pg_class WHERE oid = found.classid) AS catalog, found.objid::bigint,
        told.type AS kind, told.identity AS name,
        coalesce(kept.was, CASE WHEN nspname = %(copies)s THEN 'a part of what is kept' END) AS was,
-       coalesce(kept.how, 'copied') AS how, readable, kept.rows, kept.checksum, bytes::bigint, kept.preserved_at
+       kept.had_name, coalesce(kept.how, 'copied') AS how, readable, kept.rows, kept.checksum, bytes::bigint,
+       kept.preserved_at
   FROM found
  CROSS JOIN LATERAL pg_identify_object(classid, objid, 0) AS told
  CROSS JOIN LATERAL (
     SELECT string_agg(k.kind || ' ' || k.name, ', ' ORDER BY k.ordinal) AS was, min(k.how) AS how, max(k.rows) AS rows,
+           min(k.definition #>> '{facts,name}') FILTER (WHERE k.how = 'moved') AS had_name,
            max(k.checksum) AS checksum, min(k.preserved_at) AS preserved_at
       FROM emergency_backup.preserved_objects AS k
      WHERE k.installation = %(installation)s AND k.run = %(run)s AND k.purged_by IS NULL

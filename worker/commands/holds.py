@@ -53,19 +53,27 @@ SELECT pg_describe_object(i.classid, i.objid, 0), 'what it belongs to', NULL
 """
 )
 
-#: What other runs wrote down and could not bring back without it: a foreign key's table, the table of a column.
-_WRITTEN_DOWN = """
-WITH going (catalog, objid, label) AS (
-    SELECT * FROM unnest(%(catalogs)s::text[], %(objids)s::oid[], %(labels)s::text[])
+#: What other runs wrote down and could not bring back without it: a foreign key's table, the table of a column; or a
+#: text with its name in it, from before it was taken away: later ones mean another of the name, and so do those of a
+#: run that took one itself.
+_WRITTEN_DOWN = r"""
+WITH going (catalog, objid, label, name) AS (
+    SELECT * FROM unnest(%(catalogs)s::text[], %(objids)s::oid[], %(labels)s::text[], %(names)s::text[])
 )
 SELECT DISTINCT k.run, k.kind || ' ' || k.name AS outside, going.label AS inside
   FROM emergency_backup.preserved_objects AS k
  CROSS JOIN going
  WHERE (k.installation, k.run) <> (%(installation)s, %(run)s) AND k.recovered_by IS NULL AND k.purged_by IS NULL
-   AND going.catalog = 'pg_class'
-   AND (EXISTS (SELECT FROM jsonb_array_elements(k.definition -> 'locks') AS held
-                 WHERE (held ->> 1)::bigint = going.objid::bigint)
-        OR k.how IN ('copied', 'changed') AND k.catalog = 'pg_class' AND k.objid = going.objid)
+   AND (going.catalog = 'pg_class'
+        AND (EXISTS (SELECT FROM jsonb_array_elements(k.definition -> 'locks') AS held
+                      WHERE (held ->> 1)::bigint = going.objid::bigint)
+             OR k.how IN ('copied', 'changed') AND k.catalog = 'pg_class' AND k.objid = going.objid)
+        OR k.preserved_at < %(since)s AND k.how <> 'moved'
+       AND (k.definition -> 'restore')::text
+           ~ ('(^|[^\w$])' || regexp_replace(going.name, '(\W)', '\\\1', 'g') || '([^\w$]|$)')
+       AND NOT EXISTS (SELECT FROM emergency_backup.preserved_objects AS own
+                        WHERE own.installation = k.installation AND own.run = k.run AND own.how = 'moved'
+                          AND own.definition #>> '{facts,name}' = going.name))
  ORDER BY 1, 2, 3
 """
 
@@ -100,6 +108,8 @@ def refuse_what_is_held(
         "catalogs": [each.address.catalog for each in stored],
         "objids": [each.address.objid for each in stored],
         "labels": [each.was for each in stored],
+        "names": [each.had_name for each in stored],
+        "since": min((each.preserved_at for each in stored if each.preserved_at is not None), default=None),
         "installation": subject.installation,
         "run": subject.run,
     }

@@ -143,6 +143,44 @@ def test_table_that_another_run_s_text_needs(engine: Engine) -> None:
     assert f"recover or purge run {one.run} first" in ended(refused)
 
 
+@pytest.mark.parametrize(
+    ("given", "first", "second"),
+    [
+        ("CREATE VIEW v AS SELECT a FROM t", "DROP VIEW v;", "DROP TABLE t;"),
+        (
+            "CREATE TYPE e AS ENUM ('x'); CREATE FUNCTION f(e) RETURNS e RETURN $1",
+            "DROP FUNCTION f(e);",
+            "DROP TYPE e;",
+        ),
+    ],
+    ids=["view", "function"],
+)
+def test_what_another_run_s_text_speaks_of(engine: Engine, given: str, first: str, second: str) -> None:
+    """A text that was written down while it was there needs it to be carried out; a later one means another."""
+    one = rolled_back(engine, f"{_T}; {given}", first, "first")
+    two = rolled_back(engine, "", second, "second")
+    later = rolled_back(
+        engine, "CREATE TABLE again (t int, e int); CREATE VIEW w AS SELECT t, e FROM again", "DROP VIEW w;"
+    )
+
+    refused = engine.purge(two)
+    in_order = [ended(engine.purge(run)) for run in (one, two, later)]
+
+    assert ended(refused).startswith("refused: still_needed: ")
+    assert f"recover or purge run {one.run} first" in ended(refused)
+    assert in_order == ["completed"] * 3
+
+
+def test_same_name_in_an_older_run(engine: Engine) -> None:
+    """An older run that took a table of the same name speaks of its own: the newer one may go first."""
+    given = "CREATE TABLE t (id int PRIMARY KEY); CREATE VIEW v AS SELECT id FROM t"
+    plan = "DROP VIEW v; DROP TABLE t;"
+    one, two = rolled_back(engine, given, plan), rolled_back(engine, given, plan)
+
+    completed(engine.purge(two))
+    completed(engine.recover(one))
+
+
 def test_something_outside(engine: Engine) -> None:
     """A view that somebody made on a kept table is named; nothing is deleted while it is there."""
     run = rolled_back(engine)
