@@ -47,12 +47,11 @@ def of_run(here: Installation, run: int) -> Doomed:
         known = find(conn, run)
     with here.session(known.target) as session:
         doomed = _look(here, session, known)
-        why = why_nothing(session, Holder(installation_id(here.engine), run, 0))
-    if doomed is None:
-        error = NothingToPurge(why)
-        refuse(here.engine, actor=here.key.issuer, error=error, target=known.target, migration=known.migration)
-        raise error
-    return doomed
+        if doomed is not None:
+            return doomed
+        error = NothingToPurge(why_nothing(session, Holder(installation_id(here.engine), run, 0)))
+    refuse(here.engine, actor=here.key.issuer, error=error, target=known.target, migration=known.migration)
+    raise error
 
 
 def older_than(here: Installation, target: str, age: timedelta) -> list[Doomed]:

@@ -40,7 +40,11 @@ def told(run: Run) -> dict[str, Any]:
 def test_whatever_a_rollback_keeps_can_be_deleted(engine: Engine, case: Case) -> None:
     """After a purge nothing of the run is in quarantine, nothing else has changed, and the run cannot be recovered."""
     run, between = rolled_back(engine, case)
-    held = {f"{row.quarantine}.{row.relation}": row.rows for row in engine.kept(run) if row.relation is not None}
+    held = {
+        f"{row.quarantine}.{row.relation}".replace('"', ""): row.rows
+        for row in engine.kept(run)
+        if row.relation is not None
+    }
 
     done = completed(engine.purge(run))
     delivered_again = engine.deliver(done.command_id)
