@@ -29,7 +29,8 @@ SELECT kind, name, was, how, rows, bytes, checksum, preserved_at, purged_at, sub
 #: What was only text: no bytes of it are deleted, but it does not come back either.
 _GIVEN_UP = """
 SELECT run AS subject_run, kind, name, how, purged_at FROM emergency_backup.preserved_objects
- WHERE installation = %s AND purged_by = %s AND recovered_by IS NULL ORDER BY ordinal
+ WHERE installation = %s AND purged_by = %s AND recovered_by IS NULL AND how NOT IN ('moved', 'copied')
+ ORDER BY ordinal
 """
 
 
