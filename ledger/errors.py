@@ -123,6 +123,18 @@ class RecoverFirst(Refused):
     code = "recover_first"
 
 
+class NothingToPurge(Refused):
+    """The run has nothing preserved that could be deleted."""
+
+    code = "nothing_to_purge"
+
+
+class StillNeeded(Refused):
+    """What was to be deleted is needed: by a recovery, by another run, or by something outside quarantine."""
+
+    code = "still_needed"
+
+
 # -- the plan ---------------------------------------------------------------
 
 

@@ -50,6 +50,14 @@ _REMARKS = text(
     """
 )
 
+_PURGES = text(
+    """
+    SELECT run.run FROM ledger.runs AS run JOIN ledger.commands AS command USING (command_id)
+    WHERE command.kind = 'purge' AND command.subject_run = :run AND run.state = 'completed'
+    ORDER BY run.run
+    """
+)
+
 
 def find(conn: Connection, run: int) -> Run:
     """Return a run with its steps and what it preserved.
@@ -93,7 +101,11 @@ def _whole(conn: Connection, row: Row[Any]) -> Run:
         StepRecord(**{**step._asdict(), "phase": Phase(step.phase)}) for step in conn.execute(_STEPS, {"run": row.run})
     )
     preserved = (Preserved(**item._asdict()) for item in conn.execute(_PRESERVED, {"run": row.run}))
-    notes = _notes(conn.execute(_REMARKS, {"run": row.run}).scalar_one_or_none() or {})
+    purges = conn.execute(_PURGES, {"run": row.run}).scalars()
+    notes = (
+        *_notes(conn.execute(_REMARKS, {"run": row.run}).scalar_one_or_none() or {}),
+        *(f"what it kept was deleted by run {purge}: nothing of it can be recovered any more" for purge in purges),
+    )
     return replace(_run(row), steps=tuple(steps), preserved=tuple(preserved), notes=notes)
 
 

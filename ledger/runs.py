@@ -202,6 +202,7 @@ def settle(
     preserved: Sequence[Preserved],
     detail: Mapping[str, Json] | None = None,
     result: Mapping[str, Json] | None = None,
+    facts: Sequence[tuple[str, Mapping[str, Json]]] = (),
 ) -> None:
     """Write how the run ended, once and for all, and its audit event `run_<state>`.
 
@@ -214,6 +215,7 @@ def settle(
         preserved: What the run keeps in the target.
         detail: More, for the event.
         result: What it found; the event binds it to the chain by its hash.
+        facts: Audit events that come with it, all or none: types and details.
 
     Raises:
         LeaseLost: Another attempt has the run, or it is finished; nothing was written.
@@ -234,6 +236,8 @@ def settle(
         if objects:
             numbered = [{"run": claim.run, "ordinal": place, **item} for place, item in enumerate(objects, start=1)]
             conn.execute(_PRESERVE, numbered)
+        for fact, told in facts:
+            append_as(conn, claim, fact, "ok", detail=told)
         summary: dict[str, Json] = {
             "error": None if error is None else {"code": error.code, "message": error.message},
             "blocked_milliseconds": None if blocked_seconds is None else round(blocked_seconds * 1000),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
+from ledger import durations
 from ledger.errors import BadConfiguration, BadName, UnknownTarget
 from ledger.names import check_name
 
@@ -56,6 +58,12 @@ class WorkerSettings(_Section):
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9464
 
 
+def _duration(value: object) -> timedelta:
+    if not isinstance(value, str):
+        raise ValueError(durations.ALLOWED)  # noqa: TRY004 - what pydantic makes a message of
+    return durations.parse(value)
+
+
 class TargetSettings(_Section):
     """One database that can be rolled back."""
 
@@ -72,6 +80,8 @@ class TargetSettings(_Section):
     lock_budget_seconds: Annotated[float, Field(gt=0, le=3600)] = 60
     #: Ceiling for any single statement of a run.
     statement_timeout_ms: Annotated[int, Field(ge=100, le=3_600_000)] = 300_000
+    #: After how long what is kept may be deleted by a purge that says no time; nothing is ever deleted by itself.
+    retention: Annotated[timedelta, BeforeValidator(_duration)] | None = None
     #: Shown in every page.
     contact: str = ""
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from ledger import runs
-from ledger.errors import BadSignature, Expired, PlanChanged, UnknownRun
+from ledger.errors import BadRequest, BadSignature, Expired, PlanChanged, UnknownRun
 from ledger.model import Command, Kind
 from ledger.names import check_name
 from ledger.settings import Settings
@@ -36,7 +36,8 @@ def admit(conn: Connection, request: Request, installation: UUID, settings: Sett
         BadName: Target or migration cannot be names.
         UnknownTarget: No target of that name is configured.
         Expired: Its time has passed, or has not come.
-        UnknownRun: The run to recover is not in the ledger, or not of that target.
+        UnknownRun: The run to recover or purge is not in the ledger, or not of that target.
+        BadRequest: That run is about no migration.
     """
     if request.audience != str(installation):
         raise BadSignature("the command is meant for another installation; sign it with the id of this one")
@@ -57,10 +58,14 @@ def _check_time(conn: Connection, request: Request) -> None:
         raise Expired("the command was signed in the future; set the clock of the machine that signed it")
 
 
-def _migration_of(conn: Connection, request: Request, subject_run: int) -> str | None:
+def _migration_of(conn: Connection, request: Request, subject_run: int) -> str:
     run = runs.find(conn, subject_run)
     if run.target != request.target:
         raise UnknownRun(f"run {subject_run} is of another target than the {request.kind.value} names")
+    if run.migration is None:
+        raise BadRequest(
+            f"run {subject_run} is a {run.kind.value} of everything: there is nothing of it to {request.kind.value}"
+        )
     # A member of a composite plan, perhaps: the target knows which there were.
     return request.migration or run.migration
 

@@ -52,23 +52,41 @@ def ask_recover(
         UnknownRun: There is no such run; it is in the audit log.
         StepbackError: Any other refusal; it is there too.
     """
-    try:
-        with transaction(here.engine) as conn:
-            target = find(conn, run).target
-    except UnknownRun as error:
-        refuse(here.engine, actor=here.key.issuer, error=error)
-        raise
     chosen = selection or Selection()
     return _ask(
         here,
         Kind.RECOVER,
-        target=target,
+        target=target_of(here, run),
         migration=member,
         subject_run=run,
         reason=reason,
         conditions=dict(chosen.conditions) or None,
         report=chosen.report,
     )
+
+
+def ask_purge(here: Installation, *, run: int, reason: str) -> Submitted:
+    """Ask for what a run keeps to be deleted for good; whoever asks has seen what that is.
+
+    Raises:
+        UnknownRun: There is no such run; it is in the audit log.
+        StepbackError: Any other refusal; it is there too.
+    """
+    return _ask(here, Kind.PURGE, target=target_of(here, run), subject_run=run, reason=reason)
+
+
+def target_of(here: Installation, run: int) -> str:
+    """Return the target of a run that something is asked about.
+
+    Raises:
+        UnknownRun: There is no such run; it is in the audit log.
+    """
+    try:
+        with transaction(here.engine) as conn:
+            return find(conn, run).target
+    except UnknownRun as error:
+        refuse(here.engine, actor=here.key.issuer, error=error)
+        raise
 
 
 def selection_of(here: Installation, run: int, member: str | None = None) -> Selection:

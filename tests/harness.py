@@ -215,6 +215,12 @@ class Engine:
         """Submit a validation, of everything or of one migration, and carry it out."""
         return self.carry_out(self.command(kind=Kind.VALIDATE, migration=migration))
 
+    def purge(self, run: Run | int, **changes: Any) -> Run:  # noqa: ANN401 - any field of a command
+        """Submit the purge of a run and carry it out."""
+        subject, migration = (run, "m") if isinstance(run, int) else (run.run, run.migration)
+        fields = {"migration": migration, **changes}
+        return self.carry_out(self.command(kind=Kind.PURGE, subject_run=subject, **fields))
+
     def command(self, **changes: Any) -> Command:  # noqa: ANN401 - any field of a command
         """Make a command; nothing is written."""
         fields: dict[str, Any] = {

@@ -26,7 +26,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Engine
 
-from ledger import commands, runs
+from ledger import commands, runs, subjects
 from ledger.database import transaction
 from ledger.errors import (
     CopyNotComplete,
@@ -38,7 +38,6 @@ from ledger.errors import (
     LockBudgetSpent,
     LockNotAvailable,
     NeedsOperator,
-    NotPossible,
     OutcomeUnknown,
     Refused,
     StepbackError,
@@ -47,11 +46,12 @@ from ledger.errors import (
 from ledger.model import Json, Kind, Phase, Preserved, RunError, State, StepRecord
 from ledger.runs import Claim
 from ledger.settings import Settings, TargetSettings
-from worker import fence, finish, install, metrics, registry
+from worker import fence, finish, install, metrics, registry, tombstones
 from worker.apply import Apply
 from worker.checks.files import CheckFile
 from worker.checks.looking import Check, Findings, Looking, Patience
 from worker.commands import Procedure, validate
+from worker.commands.purge import Purge
 from worker.commands.recover import Recover
 from worker.commands.rollback import Rollback
 from worker.crash_points import pass_by
@@ -201,10 +201,10 @@ class _Attempt:
                 return Rollback(self._claim.command, self._holder, target)
             case Kind.RECOVER:
                 return Recover(self._claim.command, self._holder)
+            case Kind.PURGE:
+                return Purge(self._claim.command, self._holder, partial(subjects.look, self._engine))
             case Kind.VALIDATE:
                 raise AssertionError("a validation has no apply")
-            case Kind.PURGE as kind:
-                raise NotPossible(f"this worker does not know how to {kind.value}; bring it up to date")
 
     def _open(self, target: TargetSettings) -> tuple[Session, Session]:
         name = f"stepback run {self._claim.run}.{self._claim.attempt}"
@@ -510,12 +510,15 @@ class _Attempt:
 
     def _settle(self, state: State, error: StepbackError | None) -> State:
         preserved: list[Preserved] = []
+        deleted = tombstones.NONE
         result: dict[str, Json] = dict(self._result or {})
         if state is State.COMPLETED and self._claim.command.kind is not Kind.VALIDATE:
             assert self._fenced is not None  # noqa: S101 - nothing else completes without
             preserved = registry.preserved(self._fenced, self._holder)
             marker = fence.look_up(self._fenced, self._holder)
-            result = {**(marker.result if marker is not None else {}), **result}
+            if self._claim.command.kind is Kind.PURGE:
+                deleted = tombstones.read(self._fenced, self._holder)
+            result = {**(marker.result if marker is not None else {}), **(deleted.result or {}), **result}
         told = None if error is None else RunError(error.code, error.message)
         runs.settle(
             self._engine,
@@ -525,6 +528,7 @@ class _Attempt:
             blocked_seconds=self._blocked_seconds,
             preserved=preserved,
             result=result or None,
+            facts=deleted.facts,
         )
         metrics.count_run(
             self._claim.command.kind, state, time.monotonic() - self._began, None if error is None else error.code

@@ -14,6 +14,7 @@ _NEEDED = (
     "emergency_backup.marker",
     "emergency_backup.preserved_objects",
     "emergency_backup.online_copies",
+    "emergency_backup.purged_objects",
 )
 
 

@@ -160,12 +160,12 @@ def complete(session: Session, holder: Holder, ids: Collection[int]) -> str:
 
 
 def kept_by(session: Session, holder: Holder, run: int) -> list[Kept]:
-    """Return what a run keeps and nobody has brought back, in the order of removal."""
+    """Return what a run keeps, and nobody has brought back or deleted, in the order of removal."""
     found = session.rows(
         "SELECT id, migration, ordinal, kind, name, how, quarantine, relation, catalog, objid::bigint, objsubid,"
         " definition"
         " FROM emergency_backup.preserved_objects WHERE installation = %s AND run = %s AND recovered_by IS NULL"
-        " ORDER BY ordinal",
+        " AND purged_by IS NULL ORDER BY ordinal",
         (holder.installation, run),
     )
     return [_kept(row) for row in found]
@@ -191,7 +191,7 @@ def count(session: Session, holder: Holder, quarantine: str, relation: str) -> s
     """Take rows, bytes and checksum of a table in quarantine, where nobody writes any more; say how many rows."""
     table = quoted(quarantine, relation)
     with session.transaction():
-        total = _total(session, table)
+        total = sum_of(session, table)
         session.execute(
             "UPDATE emergency_backup.preserved_objects SET rows = %s, checksum = %s,"
             " bytes = pg_total_relation_size(to_regclass(%s))"
@@ -201,7 +201,13 @@ def count(session: Session, holder: Holder, quarantine: str, relation: str) -> s
     return f"{total.rows:,} row(s)"
 
 
-def _total(session: Session, table: str) -> TableSum:
+def sum_of(session: Session, table: str) -> TableSum:
+    """Take rows and checksum of a table in quarantine, whatever its policies say; inside a transaction.
+
+    Args:
+        session: In the target.
+        table: Qualified and quoted.
+    """
     if not session.value("SELECT relforcerowsecurity FROM pg_class WHERE oid = to_regclass(%s)", (table,)):
         return fingerprint.of_table(session, table)
     # Its policies bind its owner, and so the worker, who is a member of the owner.

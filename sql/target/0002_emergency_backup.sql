@@ -62,7 +62,9 @@ CREATE TABLE IF NOT EXISTS emergency_backup.preserved_objects (
 );
 ALTER TABLE emergency_backup.preserved_objects
     DROP CONSTRAINT IF EXISTS preserved_objects_how_check,
-    ADD CONSTRAINT preserved_objects_how_check CHECK (how IN ('moved', 'copied', 'defined', 'changed', 'created'));
+    ADD CONSTRAINT preserved_objects_how_check CHECK (how IN ('moved', 'copied', 'defined', 'changed', 'created')),
+    ADD COLUMN IF NOT EXISTS purged_by bigint,
+    ADD COLUMN IF NOT EXISTS purged_at timestamptz;
 COMMENT ON TABLE emergency_backup.preserved_objects IS 'Everything that a run removed: what it was, how it is kept, and what brings it back';
 COMMENT ON COLUMN emergency_backup.preserved_objects.migration IS 'Whose plan reached it: that of the run, or a member of it';
 COMMENT ON COLUMN emergency_backup.preserved_objects.ordinal IS 'Order of removal within the run';
@@ -74,6 +76,7 @@ COMMENT ON COLUMN emergency_backup.preserved_objects.definition IS 'What recover
 COMMENT ON COLUMN emergency_backup.preserved_objects.rows IS 'Counted after COMMIT for moved tables, at the copy for copied columns';
 COMMENT ON COLUMN emergency_backup.preserved_objects.checksum IS 'Order-independent sum over the rows, as worker/fingerprint.py takes it';
 COMMENT ON COLUMN emergency_backup.preserved_objects.recovered_by IS 'The recover run that brought it back';
+COMMENT ON COLUMN emergency_backup.preserved_objects.purged_by IS 'The purge run that deleted it: no recovery brings it back any more';
 
 CREATE INDEX IF NOT EXISTS preserved_objects_open_idx
     ON emergency_backup.preserved_objects (installation, run) WHERE recovered_by IS NULL;

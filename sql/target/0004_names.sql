@@ -13,7 +13,7 @@ BEGIN
                definition #>> '{facts,index,2}' AS indexname,
                definition #>> '{facts,index,3}' AS indexdef
           FROM emergency_backup.preserved_objects
-         WHERE kind = 'index' AND how = 'defined' AND recovered_by IS NULL;
+         WHERE kind = 'index' AND how = 'defined' AND recovered_by IS NULL AND purged_by IS NULL;
         -- Now, so that a second installation finds nothing to change.
         REVOKE ALL ON emergency_backup.dropped_indexes FROM PUBLIC;
         COMMENT ON VIEW emergency_backup.dropped_indexes IS 'Indexes that runs have dropped by themselves, with their definitions';
@@ -23,7 +23,7 @@ BEGIN
         SELECT usage ->> 0 AS table_name, usage ->> 1 AS column_name, kept.name AS enum_type
           FROM emergency_backup.preserved_objects AS kept
          CROSS JOIN jsonb_array_elements(coalesce(nullif(kept.definition #> '{facts,usage}', 'null'), '[]')) AS usage
-         WHERE kept.kind = 'type' AND kept.how = 'moved' AND kept.recovered_by IS NULL;
+         WHERE kept.kind = 'type' AND kept.how = 'moved' AND kept.recovered_by IS NULL AND kept.purged_by IS NULL;
         REVOKE ALL ON emergency_backup.enum_usage FROM PUBLIC;
         COMMENT ON VIEW emergency_backup.enum_usage IS 'Which columns were of the enum types that runs have moved away';
     END IF;

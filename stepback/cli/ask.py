@@ -9,7 +9,7 @@ import click
 
 from ledger.database import transaction
 from ledger.history import find
-from ledger.model import Run, State
+from ledger.model import Kind, Run, State
 from producers.submit import NotRung, Submitted
 from stepback.asking import ask_recover, ask_rollback, ask_validate, runs_needed, selection_of
 from stepback.cli import exits
@@ -23,7 +23,7 @@ from stepback.show.progress import Progress
 from worker.plan.selection import Selection
 
 
-def _manners(command: Callable[..., int]) -> Callable[..., int]:
+def manners(command: Callable[..., int]) -> Callable[..., int]:
     """Add the options that every command which asks for something has."""
     options: list[Any] = [
         click.option("--reason", default="", metavar="TEXT", help="Why, for those who read it later."),
@@ -50,7 +50,7 @@ def _manners(command: Callable[..., int]) -> Callable[..., int]:
     metavar="HASH",
     help="Accept the very impact that `stepback plan` shows with this hash, where the plan does not name all of it.",
 )
-@_manners
+@manners
 def rollback(
     *,
     migration: str,
@@ -63,7 +63,7 @@ def rollback(
 ) -> int:
     """Roll MIGRATION back. What its plan removes is preserved, and `recover` brings it back."""
     with installation() as here:
-        return _carry_through(
+        return carry_through(
             here,
             lambda: ask_rollback(here, target=target, migration=migration, reason=reason, accept_sha256=accept),
             wait=wait or timeout is not None,
@@ -87,7 +87,7 @@ def rollback(
     metavar="TABLE=CONDITION",
     help="Only rows of TABLE that meet an SQL condition; the rest is kept. Once for each table.",
 )
-@_manners
+@manners
 def recover(
     *,
     run: int,
@@ -109,7 +109,7 @@ def recover(
             code = _recover_first(here, run, reason=reason, timeout=timeout)
             if code != exits.OK:
                 return code
-        return _carry_through(
+        return carry_through(
             here,
             lambda: ask_recover(here, run=run, member=member, reason=reason, selection=chosen),
             wait=wait or timeout is not None,
@@ -121,7 +121,7 @@ def recover(
 @click.command()
 @target_option
 @click.option("--migration", metavar="MIGRATION", help="Only what the rollbacks of this migration have touched.")
-@_manners
+@manners
 def validate(
     *, target: str, migration: str | None, reason: str, wait: bool, timeout: float | None, as_json: bool
 ) -> int:
@@ -130,7 +130,7 @@ def validate(
     With --wait the exit code is 1 if a check fails.
     """
     with installation() as here:
-        return _carry_through(
+        return carry_through(
             here,
             lambda: ask_validate(here, target=target, migration=migration, reason=reason),
             wait=wait or timeout is not None,
@@ -154,9 +154,10 @@ def _recover_first(here: Installation, run: int, *, reason: str, timeout: float 
     return exits.OK
 
 
-def _carry_through(
+def carry_through(
     here: Installation, ask: Callable[[], Submitted], *, wait: bool, timeout: float | None, as_json: bool
 ) -> int:
+    """Ask, then follow the run to its end or say how to; return the exit code."""
     try:
         number = ask().run
     except NotRung as error:
@@ -173,7 +174,7 @@ def _carry_through(
     except KeyboardInterrupt:
         err().print(f"\nrun {number} goes on; `stepback show {number}` tells how it ended", soft_wrap=True)
         raise
-    _tell_end(run, as_json=as_json)
+    tell_end(run, as_json=as_json)
     return exits.of_run(run)
 
 
@@ -186,7 +187,8 @@ def _say_how_to_follow(here: Installation, number: int, *, as_json: bool) -> int
     return exits.OK
 
 
-def _tell_end(run: Run, *, as_json: bool) -> None:
+def tell_end(run: Run, *, as_json: bool) -> None:
+    """Tell how a run ended, or that it has not."""
     if as_json:
         documents.put_out(documents.of_run(run))
         return
@@ -197,6 +199,8 @@ def _tell_end(run: Run, *, as_json: bool) -> None:
     out().print(plain(_summary(run)), soft_wrap=True)
     for line in results.of_run(run):
         out().print(plain(line), soft_wrap=True)
+    if run.kind is Kind.PURGE and run.result is not None:
+        out().print(tables.of_purged(run.result))
     if run.preserved:
         out().print(tables.of_preserved(run.preserved))
         out().print(f"`stepback recover {run.run}` brings it back", soft_wrap=True)

@@ -16,6 +16,7 @@ COMMANDS = {
     "rollback": ("stepback.cli.ask", "rollback", "Roll a migration back; what it removes is preserved."),
     "recover": ("stepback.cli.ask", "recover", "Undo a completed rollback: schema and data come back."),
     "validate": ("stepback.cli.ask", "validate", "Look whether a target is sound; changes nothing."),
+    "purge": ("stepback.cli.purge", "purge", "Delete for good what runs keep; asks first."),
     "runs": ("stepback.cli.runs", "runs", "List runs, the newest first."),
     "show": ("stepback.cli.runs", "show", "Show a run: its steps, what it preserved, why it ended so."),
     "targets": ("stepback.cli.targets", "targets", "List targets, and what is kept in them."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 import click
@@ -13,6 +14,7 @@ from stepback.cli.options import installation, json_option
 from stepback.installation import Installation
 from stepback.show import documents, tables
 from stepback.show.console import out, plain, table
+from worker.stock import keepers
 
 #: Targets that are asked at once: one that does not answer takes seconds.
 _AT_ONCE = 8
@@ -20,7 +22,8 @@ _AT_ONCE = 8
 _KEPT = (
     "SELECT (SELECT count(DISTINCT migration_name) FROM public.migration_rollbacks) AS plans,"
     " (SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'emergency\\_backup\\_r%') AS schemas,"
-    " (SELECT count(*) FROM emergency_backup.preserved_objects WHERE recovered_by IS NULL) AS objects,"
+    " (SELECT count(*) FROM emergency_backup.preserved_objects"
+    "   WHERE recovered_by IS NULL AND purged_by IS NULL) AS objects,"
     " (SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class AS c"
     "    JOIN pg_namespace AS n ON n.oid = c.relnamespace"
     "   WHERE n.nspname LIKE 'emergency\\_backup\\_r%' AND c.relkind IN ('r', 'm', 'S')) AS bytes"
@@ -36,6 +39,8 @@ class _Target:
     schemas: int | None = None
     objects: int | None = None
     bytes: int | None = None
+    #: When the oldest run that keeps something passes the target's retention; None: nothing is kept, or for ever.
+    next_expiry: datetime | None = None
     error: StepbackError | None = None
 
     def document(self) -> documents.Document:
@@ -44,7 +49,12 @@ class _Target:
             "reachable": self.server_version is not None,
             "server_version": self.server_version,
             "plans": self.plans,
-            "quarantine": {"schemas": self.schemas, "objects": self.objects, "bytes": self.bytes},
+            "quarantine": {
+                "schemas": self.schemas,
+                "objects": self.objects,
+                "bytes": self.bytes,
+                "next_expiry": documents.time(self.next_expiry),
+            },
             "contact": self.contact,
             "error": documents.of_error(self.error)["error"] if self.error else None,
         }
@@ -59,7 +69,8 @@ def targets(*, as_json: bool) -> None:
     if as_json:
         documents.put_out([each.document() for each in found])
         return
-    made = table("target", "server", "plans", "quarantine", "objects", "bytes", "contact", "trouble", numbers=_NUMBERS)
+    columns = ("target", "server", "plans", "quarantine", "objects", "bytes", "next expiry", "contact", "trouble")
+    made = table(*columns, numbers=_NUMBERS)
     for each in found:
         made.add_row(
             plain(each.name),
@@ -68,6 +79,7 @@ def targets(*, as_json: bool) -> None:
             "" if each.schemas is None else f"{each.schemas} schemas",
             tables.count(each.objects),
             tables.size(each.bytes),
+            tables.moment(each.next_expiry),
             plain(each.contact),
             plain(each.error.message if each.error else "", "red"),
         )
@@ -75,17 +87,20 @@ def targets(*, as_json: bool) -> None:
 
 
 def _look(here: Installation, name: str) -> _Target:
-    contact = here.settings.target(name).contact
+    settings = here.settings.target(name)
+    contact = settings.contact
     version: str | None = None
     try:
         with here.session(name, installed=False) as session:
             version = str(session.value("SELECT current_setting('server_version')")).split()[0]
         with here.session(name) as session:
             kept = session.row(_KEPT)
+            since = [keeper.since for keeper in keepers(session)] if settings.retention else []
     except StepbackError as error:
         return _Target(name, contact, version, error=error)
     assert kept is not None  # noqa: S101 - a SELECT without FROM always has a row
-    return _Target(name, contact, version, **kept)
+    expiry = min(since) + settings.retention if settings.retention and since else None
+    return _Target(name, contact, version, **kept, next_expiry=expiry)
 
 
 _NUMBERS = frozenset({"plans", "objects", "bytes"})

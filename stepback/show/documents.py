@@ -42,9 +42,9 @@ def of_run(run: Run) -> Document:
         "attempt": run.attempt,
         "requested_by": run.requested_by,
         "reason": run.reason,
-        "submitted_at": _time(run.submitted_at),
-        "started_at": _time(run.started_at),
-        "finished_at": _time(run.finished_at),
+        "submitted_at": time(run.submitted_at),
+        "started_at": time(run.started_at),
+        "finished_at": time(run.finished_at),
         "blocked_seconds": run.blocked_seconds,
         "plan_sha256": run.plan_sha256,
         "impact_sha256": run.impact_sha256,
@@ -59,7 +59,7 @@ def of_run(run: Run) -> Document:
                 "seconds": step.seconds,
                 "section": step.section,
                 "detail": step.detail,
-                "ended_at": _time(step.ended_at),
+                "ended_at": time(step.ended_at),
             }
             for step in run.steps
         ],
@@ -67,7 +67,7 @@ def of_run(run: Run) -> Document:
         "notes": list(run.notes),
         "result": None if run.result is None else dict(run.result),
         "summary": [
-            {"step": line.step, "status": line.status, "time": _time(line.time), "details": "; ".join(line.details)}
+            {"step": line.step, "status": line.status, "time": time(line.time), "details": "; ".join(line.details)}
             for line in summary.of_run(run)
         ],
     }
@@ -119,6 +119,6 @@ def of_error(error: StepbackError) -> Document:
     return document if run is None else {**document, "run": run}
 
 
-def _time(moment: datetime | None) -> str | None:
+def time(moment: datetime | None) -> str | None:
     """Return a time as RFC 3339 in UTC."""
     return None if moment is None else moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

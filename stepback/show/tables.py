@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ledger.model import AuditEvent, Preserved, Run, State
+from ledger.model import AuditEvent, Kind, Preserved, Run, State
 from stepback.show import checks, summary
 from stepback.show.console import plain, table
 from stepback.show.summary import Line
@@ -59,6 +60,8 @@ def of_run(run: Run) -> RenderableType:
         parts += [Text(""), of_preserved(run.preserved)]
     if run.validation is not None:
         parts += [Text(""), checks.of_run(run)]
+    if run.kind is Kind.PURGE and run.result is not None:
+        parts += [Text(""), of_purged(run.result)]
     if run.notes:
         parts += [Text(""), *(plain(f"note: {note}") for note in run.notes)]
     return Group(*parts)
@@ -79,6 +82,19 @@ def of_preserved(preserved: Iterable[Preserved]) -> Table:
     for kept in preserved:
         where = kept.quarantine or "preserved_objects"
         made.add_row(plain(kept.kind), plain(kept.name), kept.how, count(kept.rows), size(kept.bytes), plain(where))
+    return made
+
+
+def of_purged(result: Mapping[str, Any]) -> Table:
+    """Return what a purge deleted."""
+    made = table("purged", "what it was", "rows", "bytes", "checksum", "preserved at", numbers=_NUMBERS)
+    for stone in result["objects"]:
+        kept = stone["preserved_at"]
+        since = moment(datetime.fromisoformat(kept)) if kept else ""
+        told = plain(stone["checksum"] or "")
+        made.add_row(plain(stone["kind"]), plain(stone["was"]), count(stone["rows"]), size(stone["bytes"]), told, since)
+    for text in result["given_up"]:
+        made.add_row(plain(text["kind"]), plain(f"{text['name']} (its text)"))
     return made
 
 

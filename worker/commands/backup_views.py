@@ -44,28 +44,59 @@ def make_views(session: Session, keepings: Sequence[Keeping], names: Mapping[str
         if oid is not None and relkind != "v":
             continue
         drop = () if oid is None else (f"DROP VIEW {quoted(_SCHEMA, name)}",)
-        create = f"CREATE VIEW {quoted(_SCHEMA, name)} AS SELECT * FROM {inside}"
-        changes.append(Change(f"show {_SCHEMA}.{name}", (*drop, create)))
+        changes.append(_show(name, inside, *drop))
         if oid is not None:
             permits.append(dropped(session, oid))
     return changes, merge(permits)
 
 
+#: Views of this schema on some tables in quarantine, given as schema and name.
+_ON = """
+  FROM unnest(%(schemas)s::name[], %(names)s::name[]) AS kept (schema, name)
+  JOIN pg_namespace AS n ON n.nspname = kept.schema
+  JOIN pg_class AS t ON t.relnamespace = n.oid AND t.relname = kept.name
+  JOIN pg_depend AS d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid
+  JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid
+  JOIN pg_class AS v ON v.oid = w.ev_class AND v.relkind = 'v'
+  JOIN pg_namespace AS vn ON vn.oid = v.relnamespace AND vn.nspname = %(home)s
+"""
+
+_FOUND = f"SELECT DISTINCT v.oid::bigint, v.relname AS name {_ON} ORDER BY 2"
+
+_NEXT = f"""
+SELECT DISTINCT ON (v.relname) v.relname AS name, other.quarantine, other.relation
+{_ON}
+  JOIN emergency_backup.preserved_objects AS own ON own.quarantine = kept.schema AND own.relation = kept.name
+  JOIN emergency_backup.preserved_objects AS other
+    ON coalesce(other.definition #>> '{{facts,source}}', other.relation::text)
+       = coalesce(own.definition #>> '{{facts,source}}', own.relation::text)
+   AND (other.installation, other.run) <> (own.installation, own.run)
+   AND other.recovered_by IS NULL AND other.purged_by IS NULL
+   AND to_regclass(quote_ident(other.quarantine) || '.' || quote_ident(other.relation)) IS NOT NULL
+ ORDER BY v.relname, other.preserved_at DESC, other.id DESC
+"""
+
+
 def drop_views(session: Session, kept: Sequence[tuple[str | None, str | None]]) -> tuple[list[Change], Permits]:
     """Return what takes away the views on some tables in quarantine, given as schema and name."""
-    found = session.rows(
-        "SELECT DISTINCT v.oid::bigint, v.relname AS name FROM unnest(%s::name[], %s::name[]) AS kept (schema, name)"
-        " JOIN pg_namespace AS n ON n.nspname = kept.schema"
-        " JOIN pg_class AS t ON t.relnamespace = n.oid AND t.relname = kept.name"
-        " JOIN pg_depend AS d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid"
-        " JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid"
-        " JOIN pg_class AS v ON v.oid = w.ev_class AND v.relkind = 'v'"
-        " JOIN pg_namespace AS vn ON vn.oid = v.relnamespace AND vn.nspname = %s"
-        " ORDER BY 2",
-        ([schema for schema, _name in kept], [name for _schema, name in kept], _SCHEMA),
-    )
+    found = session.rows(_FOUND, _asked(kept))
     changes = [Change(f"hide {_SCHEMA}.{row['name']}", (f"DROP VIEW {quoted(_SCHEMA, row['name'])}",)) for row in found]
     return changes, merge([dropped(session, row["oid"]) for row in found])
+
+
+def show_next(session: Session, kept: Sequence[tuple[str | None, str | None]]) -> list[Change]:
+    """Return what makes the views on some tables anew once these are gone: on the newest that is kept by then."""
+    return [_show(row["name"], quoted(row["quarantine"], row["relation"])) for row in session.rows(_NEXT, _asked(kept))]
+
+
+def _asked(kept: Sequence[tuple[str | None, str | None]]) -> dict[str, object]:
+    schemas, names = [schema for schema, _name in kept], [name for _schema, name in kept]
+    return {"schemas": schemas, "names": names, "home": _SCHEMA}
+
+
+def _show(name: str, inside: str, *before: str) -> Change:
+    create = f"CREATE VIEW {quoted(_SCHEMA, name)} AS SELECT * FROM {inside}"
+    return Change(f"show {_SCHEMA}.{name}", (*before, create))
 
 
 def _there(session: Session, name: str) -> tuple[int | None, str | None]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from ledger.errors import Conflict, ImpactNotAccepted, NothingToRecover
+from ledger.errors import Conflict, ImpactNotAccepted, LockNotAvailable, NothingToRecover
 from ledger.model import Command, Json
 from worker import fence, registry
 from worker.commands import selecting
@@ -115,11 +115,13 @@ class Recover:
         registry.preserve(session, self._holder, self._migration, staying, names=names)
         self._recorded = len(staying)
         self._figures = selecting.figures(session, self._parted)
-        session.execute(
+        taken = session.execute(
             "UPDATE emergency_backup.preserved_objects SET recovered_by = %s, recovered_at = clock_timestamp()"
-            " WHERE id = ANY (%s)",
+            " WHERE id = ANY (%s) AND recovered_by IS NULL AND purged_by IS NULL",
             (self._holder.run, [kept.id for kept in self._kept]),
         )
+        if taken != len(self._kept):
+            raise LockNotAvailable(f"what run {self._subject} keeps was recovered or purged meanwhile")
 
     def outcome(self, session: Session, left: Mapping[str, str]) -> Mapping[str, Json]:
         """Say what rows did not let back; it stays preserved, and another recovery may bring it."""
@@ -283,10 +285,13 @@ def _why_nothing(session: Session, subject: Holder, migration: str, marker: Mark
     if marker is None:
         return f"run {subject.run} never completed on this target, so it keeps nothing"
     by = session.row(
-        "SELECT count(*) AS objects, max(recovered_by) AS run FROM emergency_backup.preserved_objects"
+        "SELECT count(*) AS objects, max(recovered_by) AS run,"
+        " max(purged_by) FILTER (WHERE recovered_by IS NULL) AS purge FROM emergency_backup.preserved_objects"
         " WHERE installation = %s AND run = %s AND %s IN (migration, %s)",
         (subject.installation, subject.run, migration, marker.migration),
     )
+    if by is not None and by["purge"] is not None:
+        return f"run {subject.run} was purged by run {by['purge']}, so that nothing of it is left to bring back"
     if by is not None and by["run"] is not None:
         whose = "" if migration == marker.migration else f"{migration} of "
         return f"{whose}run {subject.run} was recovered already, by run {by['run']}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,31 @@ def test_secrets_do_not_show() -> None:
     settings = load({"STEPBACK_LEDGER_URL": "postgresql://u:hunter2@h/db"})
 
     assert "hunter2" not in repr(settings)
+
+
+def test_retention_is_a_duration() -> None:
+    """Of a target; without it nothing expires."""
+    target = {"STEPBACK_TARGETS__SHOP__URL": "postgresql://t"}
+
+    assert load(target).target("shop").retention is None
+    assert load({**target, "STEPBACK_TARGETS__SHOP__RETENTION": "8w"}).target("shop").retention == timedelta(weeks=8)
+
+
+@pytest.mark.parametrize("retention", ["30", "0d", "-1d", "1.5d", "30 d", "1m", "", "\u0663d", "100000d"])
+def test_bad_retention_says_what_is_allowed(retention: str) -> None:
+    """Whole hours, days or weeks, at least one."""
+    target = {"STEPBACK_TARGETS__SHOP__URL": "postgresql://t", "STEPBACK_TARGETS__SHOP__RETENTION": retention}
+
+    with pytest.raises(BadConfiguration, match=r"targets\.shop\.retention: .*such as 12h, 30d or 8w"):
+        load(target)
+
+
+def test_retention_without_a_unit_is_refused_in_the_file_too(tmp_path: Path) -> None:
+    """A number could be days or seconds."""
+    (tmp_path / "stepback.toml").write_text('[targets.shop]\nurl = "x"\nretention = 30\n', encoding="utf-8")
+
+    with pytest.raises(BadConfiguration, match=r"targets\.shop\.retention: .*such as 12h, 30d or 8w"):
+        load({})
 
 
 # -- the file ------------------------------------------------------------------
