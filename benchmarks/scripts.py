@@ -43,6 +43,8 @@ class Migration:
     up: Script | None
     #: None where there is no way down, or it is not written in SQL.
     down: Script | None
+    #: What a step in another language says of the schema, so that later ones find what they expect.
+    stand_in: tuple[str, ...] = ()
 
 
 def read_project(folder: Path) -> list[Migration]:
@@ -78,9 +80,9 @@ def _version(name: str) -> tuple[str, str]:
     return name.split("_", 1)[0].replace("-", ""), name
 
 
-def _script(path: Path, in_transaction: bool) -> Script:  # noqa: FBT001 - as Script has it
+def _script(path: Path, whole: bool) -> Script:
     text = _text(path)
-    return Script(text, in_transaction and not _NO_TRANSACTION.search(text))
+    return Script(text, in_transaction=whole and not _NO_TRANSACTION.search(text))
 
 
 #: What sqlx wants as the first line, and other tools somewhere at the beginning.
@@ -94,20 +96,20 @@ def _pairs(folder: Path) -> Iterator[Migration]:
     # A step of another language is named too, so that it is counted: N_x.up.go.
     ups = {re.sub(r"\.up\.\w+$", "", path.name): path for path in folder.glob("*.up.*")}
     for name in sorted(ups, key=_number):
+        if ups[name].suffix != ".sql":
+            yield Migration(name, None, None, tuple(_QUOTED.findall(_text(ups[name]))))
+            continue
         down = folder / f"{name}.down.sql"
-        is_sql = ups[name].suffix == ".sql"
-        yield Migration(name, _sent(ups[name]) if is_sql else None, _sent(down) if down.exists() else None)
+        yield Migration(name, _script(ups[name], True), _script(down, True) if down.exists() else None)
+
+
+#: Statements about the schema, as other languages write text.
+_QUOTED = re.compile(r"""[`"']\s*((?:ALTER|CREATE|DROP)\s[^`"]*)[`"']""")
 
 
 def _number(name: str) -> tuple[int, str]:
     found = re.match(r"\d+", name)
     return int(found.group()) if found else 0, name
-
-
-def _sent(path: Path) -> Script:
-    """Read a file that is sent to the server as it is, which makes one transaction of it."""
-    script = _script(path, in_transaction=True)
-    return script
 
 
 # -- goose, sql-migrate: sections of a file ----------------------------------------

@@ -95,6 +95,12 @@ class Seeder:
             if name not in self.empty:
                 self._fill(conn, name, columns[name])
 
+    def empty_all(self, conn: psycopg.Connection) -> None:
+        """Take all rows away: some steps were only ever run before there were any."""
+        names = [_quoted(schema, name) for _oid, schema, name in conn.execute(_TABLES.encode()).fetchall()]
+        if names:
+            conn.execute(f"TRUNCATE {', '.join(names)} CASCADE".encode())
+
     def _insert(self, conn: psycopg.Connection, table: str, columns: Sequence[_Column]) -> bool:
         done = 0
         wanted = [column for column in columns if not (column.given and not column.other)]

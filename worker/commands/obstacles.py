@@ -7,12 +7,23 @@ from collections.abc import Collection, Sequence
 from ledger.errors import Conflict, RecoverFirst
 from worker.commands import conflicts
 from worker.objects import column
-from worker.objects.keeping import quoted
+from worker.objects.keeping import Address, quoted
 from worker.registry import Kept
 from worker.target import Session
 
-#: Whether a name is taken, by something other than what the recovery itself takes away or renames.
-_TAKEN = "SELECT to_regclass(%s) IS NOT NULL AND NOT to_regclass(%s)::oid = ANY (%s::oid[])"
+#: Whether a name is taken, by something other than what the recovery itself takes away, with its parts, or renames.
+_TAKEN = """
+WITH RECURSIVE whole (classid, objid, subid) AS (
+    SELECT 'pg_class'::regclass::oid, to_regclass(%(name)s)::oid, 0
+    UNION
+    SELECT d.refclassid, d.refobjid, d.refobjsubid
+      FROM whole AS w JOIN pg_depend AS d ON d.classid = w.classid AND d.objid = w.objid AND d.deptype IN ('a', 'i')
+)
+SELECT to_regclass(%(name)s) IS NOT NULL AND NOT to_regclass(%(name)s)::oid = ANY (%(freed)s::oid[])
+   AND NOT EXISTS (SELECT FROM whole AS w JOIN unnest(%(catalogs)s::regclass[], %(oids)s::oid[], %(subids)s::integer[])
+                            AS gone (classid, objid, subid) ON gone.classid = w.classid AND gone.objid = w.objid
+                      AND gone.subid IN (0, w.subid))
+"""
 
 
 #: The same for a type, which may be that of a table or view.
@@ -26,6 +37,8 @@ def refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
     """Find what stands in the way before anything is touched."""
     problems: list[str] = []
     freed = [k.address.objid for k in kept if k.how in ("created", "changed")]
+    going = {k.address for k in kept if k.how == "created"}
+    leaving = _addresses(going)
     # By the time that they are needed they will have their names again.
     ours = {k.address.objid for k in kept if k.how in ("created", "changed", "moved")}
     made = {facts["schema_must_be_free"] for k in kept if "schema_must_be_free" in (facts := k.definition["facts"])}
@@ -37,7 +50,7 @@ def refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
         problems.extend(
             f"{name} exists again"
             for name in facts.get("must_be_free", [])
-            if session.value(_TAKEN, (name, name, freed))
+            if session.value(_TAKEN, {"name": name, "freed": freed, **leaving})
         )
         taken = facts.get("type_must_be_free")
         if taken is not None and session.value(_TYPE_TAKEN, (taken, freed, freed)):
@@ -50,7 +63,7 @@ def refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
         if "bound" in facts:
             problems.extend(conflicts.of_partition(session, k.name, facts))
         if "column" in facts:
-            problems.extend(_column_conflicts(session, k))
+            problems.extend(_column_conflicts(session, k, going))
         problems.extend(
             f"table {name}, which {k.kind} {k.name} belongs to or refers to, does not exist"
             for name, oid in (*k.definition["locks"], *((need, 0) for need in [facts.get("needs")] if need is not None))
@@ -58,6 +71,14 @@ def refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
         )
     if problems:
         raise Conflict("cannot be brought back as it was: " + "; ".join(dict.fromkeys(problems)))
+
+
+def _addresses(addresses: Collection[Address]) -> dict[str, list[str] | list[int]]:
+    return {
+        "catalogs": [f"pg_catalog.{address.catalog}" for address in addresses],
+        "oids": [address.objid for address in addresses],
+        "subids": [address.subid for address in addresses],
+    }
 
 
 #: Told by how they are written: a type that an argument had may be gone.
@@ -134,13 +155,15 @@ def _gone(session: Session, kept: Kept, made: Collection[str]) -> list[str]:
     return problems
 
 
-def _column_conflicts(session: Session, kept: Kept) -> list[str]:
+def _column_conflicts(session: Session, kept: Kept, going: Collection[Address]) -> list[str]:
+    """Say what is in the way of a column; what the rollback created is `going` before it comes back."""
     facts = kept.definition["facts"]
-    columns: list[str] = session.value(
-        "SELECT coalesce(array_agg(attname::text), '{}') FROM pg_attribute"
+    found = session.rows(
+        "SELECT attrelid::bigint AS relation, attnum AS number, attname::text AS name FROM pg_attribute"
         " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
         (facts["table"],),
     )
+    columns = [row["name"] for row in found if Address("pg_class", row["relation"], row["number"]) not in going]
     problems = [f"column {facts['column']} of {facts['table']} exists again"] if facts["column"] in columns else []
     key = facts["key"]
     if columns and not set(key) <= set(columns):

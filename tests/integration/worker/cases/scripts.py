@@ -96,6 +96,32 @@ SCRIPTS = (
         alters=True,
     ),
     Case(
+        "index dropped, and a constraint made that needs its name",
+        _T + "CREATE UNIQUE INDEX t_b_key ON t (b)",
+        "DROP INDEX t_b_key; ALTER TABLE t ADD CONSTRAINT t_b_key UNIQUE (b);",
+        keeps=("defined index public.t_b_key", "created table constraint t_b_key on public.t"),
+        alters=True,
+    ),
+    Case(
+        "table dropped, and another made whose key and sequence have the names of its own",
+        "CREATE TABLE t (id serial PRIMARY KEY, a int); INSERT INTO t (a) VALUES (1), (2)",
+        "DROP TABLE t; CREATE TABLE t (id serial PRIMARY KEY, b text);",
+        keeps=("moved table public.t", "created table public.t"),
+        alters=True,
+    ),
+    Case(
+        "column dropped, and another of its name made with an index of the same name",
+        _T + "CREATE INDEX t_b ON t (b)",
+        "ALTER TABLE t DROP COLUMN b; ALTER TABLE t ADD COLUMN b int; CREATE INDEX t_b ON t (b);",
+        keeps=(
+            "copied table column public.t.b",
+            "defined index public.t_b",
+            "created table column public.t.b",
+            "created index public.t_b",
+        ),
+        alters=True,
+    ),
+    Case(
         "view replaced by a wider one, then dropped",
         _VIEW,
         "CREATE OR REPLACE VIEW v AS SELECT id, a FROM t; DROP VIEW v;",
