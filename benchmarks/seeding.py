@@ -26,6 +26,12 @@ SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name
  ORDER BY c.oid
 """
 
+_VIEWS = """
+SELECT format('%I.%I', schemaname, matviewname) FROM pg_matviews
+ WHERE ispopulated AND schemaname NOT LIKE 'emergency\\_backup%'
+ ORDER BY format('%I.%I', schemaname, matviewname)::regclass::oid
+"""
+
 _COLUMNS = """
 SELECT a.attname AS name, a.attnotnull AS required, a.atthasdef OR a.attidentity <> '' AS given,
        format_type(a.atttypid, a.atttypmod) AS type, b.typname AS base, b.typtype AS kind, b.typcategory AS category,
@@ -94,6 +100,9 @@ class Seeder:
         for name in tables:
             if name not in self.empty:
                 self._fill(conn, name, columns[name])
+        # What a recovery makes again is what its query says then: let it be that before.
+        for (view,) in conn.execute(_VIEWS.encode()).fetchall():
+            self._write(conn, None, f"REFRESH MATERIALIZED VIEW {view}")
 
     def empty_all(self, conn: psycopg.Connection) -> None:
         """Take all rows away: some steps were only ever run before there were any."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from ledger.errors import Conflict, RecoverFirst
 from worker.commands import conflicts
-from worker.objects import column
+from worker.objects import column, whole_rows
 from worker.objects.keeping import Address, quoted
 from worker.registry import Kept
 from worker.target import Session
@@ -63,7 +63,7 @@ def refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
         if "bound" in facts:
             problems.extend(conflicts.of_partition(session, k.name, facts))
         if "column" in facts:
-            problems.extend(_column_conflicts(session, k, going))
+            problems.extend(_column_conflicts(session, k, kept))
         problems.extend(
             f"table {name}, which {k.kind} {k.name} belongs to or refers to, does not exist"
             for name, oid in (*k.definition["locks"], *((need, 0) for need in [facts.get("needs")] if need is not None))
@@ -155,8 +155,9 @@ def _gone(session: Session, kept: Kept, made: Collection[str]) -> list[str]:
     return problems
 
 
-def _column_conflicts(session: Session, kept: Kept, going: Collection[Address]) -> list[str]:
-    """Say what is in the way of a column; what the rollback created is `going` before it comes back."""
+def _column_conflicts(session: Session, kept: Kept, all_kept: Sequence[Kept]) -> list[str]:
+    """Say what is in the way of a column, when what the rollback did afterwards is undone."""
+    going = {k.address for k in all_kept if k.how == "created"}
     facts = kept.definition["facts"]
     found = session.rows(
         "SELECT attrelid::bigint AS relation, attnum AS number, attname::text AS name FROM pg_attribute"
@@ -165,10 +166,20 @@ def _column_conflicts(session: Session, kept: Kept, going: Collection[Address]) 
     )
     columns = [row["name"] for row in found if Address("pg_class", row["relation"], row["number"]) not in going]
     problems = [f"column {facts['column']} of {facts['table']} exists again"] if facts["column"] in columns else []
-    key = facts["key"]
-    if columns and not set(key) <= set(columns):
-        return [*problems, f"{facts['table']} has lost the key ({', '.join(key)}) that its values are kept by"]
-    if columns and facts.get("required"):
+    key, beside = facts["key"], facts.get("beside", [])
+    if columns and not set((*key, *beside)) <= set(columns):
+        if _is_undone(kept, all_kept):
+            return problems
+        lost = ", ".join(sorted({*key, *beside} - set(columns)))
+        return [*problems, f"{facts['table']} has lost {lost}, which its values are kept by"]
+    if columns and not key and facts.get("brings_values"):
+        new, gone = whole_rows.changed_since(session, facts["table"], inside(kept), beside)
+        if new and gone:
+            problems.append(
+                f"{min(new, gone)} row(s) of {facts['table']} were changed since, and without a key nobody can tell which"
+                f" value of column {facts['column']} belongs to which; it is kept in {inside(kept)}"
+            )
+    if columns and key and facts.get("required"):
         new = column.rows_since(session, facts["table"], inside(kept), key)
         if new:
             problems.append(
@@ -176,6 +187,14 @@ def _column_conflicts(session: Session, kept: Kept, going: Collection[Address]) 
                 " default: give it one of its own in a migration, or remove these rows"
             )
     return problems
+
+
+def _is_undone(kept: Kept, all_kept: Sequence[Kept]) -> bool:
+    """Whether the run itself has changed other columns of the table since, which come back first."""
+    others = (k for k in all_kept if k is not kept and k.relation != kept.relation)
+    return any(
+        k.address.catalog == "pg_class" and k.address.objid == kept.address.objid and k.address.subid for k in others
+    )
 
 
 def place(kept: Kept) -> str:

@@ -122,6 +122,13 @@ SCRIPTS = (
         alters=True,
     ),
     Case(
+        "column dropped, then the key renamed that its values are kept by",
+        _T,
+        "ALTER TABLE t DROP COLUMN b; ALTER TABLE t RENAME id TO key;",
+        keeps=("copied table column public.t.b", "changed table column public.t.id"),
+        alters=True,
+    ),
+    Case(
         "view replaced by a wider one, then dropped",
         _VIEW,
         "CREATE OR REPLACE VIEW v AS SELECT id, a FROM t; DROP VIEW v;",
