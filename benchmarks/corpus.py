@@ -47,11 +47,12 @@ from stepback.embedded.postgres import DEFAULT_VERSION
 from worker import fingerprint
 from worker.fingerprint import Fingerprint, TableSum
 from worker.install import install
+from worker.plan.parse import line_of
 from worker.target import connect
 
 #: Nothing here has to survive a crash.
 _SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-_OWNER, _WORKER, _DATABASE = "goodbuy_app", "stepback_worker", "corpus"
+_OWNER, _WORKER = "goodbuy_app", "stepback_worker"
 #: Longest statement and shortest list of differences that a report repeats.
 _STATEMENT_CHARS, _DIFFERENCES = 400, 12
 
@@ -107,7 +108,9 @@ class Corpus:
     here: Stage
     plans: Path
     #: The others only go up.
-    only: re.Pattern[str]
+    only: re.Pattern[str] = re.compile("")
+    #: Made when it begins.
+    database: str = "corpus"
     seeder: Seeder = field(default_factory=Seeder)
     #: How often an up script could only run once the quarantine was emptied.
     purges: int = 0
@@ -119,7 +122,7 @@ class Corpus:
             yield self._one(migration)
 
     def _begin(self) -> None:
-        admin(self.here.server, f"CREATE DATABASE {_DATABASE} OWNER {_OWNER} TEMPLATE template0")
+        admin(self.here.server, f"CREATE DATABASE {self.database} OWNER {_OWNER} TEMPLATE template0")
         target = connect(self._url(_WORKER), "corpus")
         install(target)
         target.close()
@@ -162,6 +165,10 @@ class Corpus:
         unlike = _differences(image, self._fingerprint()) + _unfinished(recovered)
         if unlike:
             return _Found(Outcome.DIFFERENT, reason="; ".join(unlike))
+        return self._once_more(name, up, between)
+
+    def _once_more(self, name: str, up: Script, between: Fingerprint) -> _Found:
+        """Roll back again, which must come to the same, and go up."""
         again = self._carry_out(Kind.ROLLBACK, name)
         if again.state is not State.COMPLETED:
             return _failed(again, "the second time")
@@ -198,7 +205,7 @@ class Corpus:
 
     # -- by hand ------------------------------------------------------------------
 
-    def _up(self, script: Script, database: str = _DATABASE) -> str | None:
+    def _up(self, script: Script, database: str | None = None) -> str | None:
         return run_by_hand(self._url(_OWNER, database), self._url("postgres", database), script)
 
     def _up_for_good(self, script: Script) -> str | None:
@@ -217,12 +224,12 @@ class Corpus:
 
     def _purge(self) -> None:
         with psycopg.connect(self._url("postgres"), autocommit=True) as conn:
-            for (name,) in conn.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'emergency\\_backup\\_r%'"):
+            for (name,) in conn.execute(
+                "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'emergency\\_backup\\_r%'"
+            ):
                 conn.execute(f'DROP SCHEMA "{name}" CASCADE'.encode())
 
-    def _by_hand(
-        self, database: str, down: Script, up: Script, image: Fingerprint
-    ) -> tuple[str | None, bool]:
+    def _by_hand(self, database: str, down: Script, up: Script, image: Fingerprint) -> tuple[str | None, bool]:
         """Go down and up in a copy; return why down failed, if it did, and whether all is as it was."""
         failure = self._up(down, database)
         if failure is not None:
@@ -239,28 +246,28 @@ class Corpus:
             conn.execute("SET statement_timeout = '10s'")
             self.seeder.seed(conn)
 
-    def _fingerprint(self, database: str = _DATABASE) -> Fingerprint:
+    def _fingerprint(self, database: str | None = None) -> Fingerprint:
         session = connect(self._url("postgres", database), "corpus")
         try:
             return fingerprint.of_database(session)
         finally:
             session.close()
 
-    def _url(self, role: str, database: str = _DATABASE) -> str:
-        return self.here.server.url(database, role)
+    def _url(self, role: str, database: str | None = None) -> str:
+        return self.here.server.url(database or self.database, role)
 
     @contextmanager
     def _copied(self) -> Iterator[str]:
-        name = f"{_DATABASE}_before"
-        admin(self.here.server, f"CREATE DATABASE {name} TEMPLATE {_DATABASE} OWNER {_OWNER}")
+        name = f"{self.database}_before"
+        admin(self.here.server, f"CREATE DATABASE {name} TEMPLATE {self.database} OWNER {_OWNER}")
         try:
             yield name
         finally:
             admin(self.here.server, f"DROP DATABASE {name} WITH (FORCE)")
 
     def _go_back_to(self, copy: str) -> None:
-        admin(self.here.server, f"DROP DATABASE {_DATABASE} WITH (FORCE)")
-        admin(self.here.server, f"CREATE DATABASE {_DATABASE} TEMPLATE {copy} OWNER {_OWNER}")
+        admin(self.here.server, f"DROP DATABASE {self.database} WITH (FORCE)")
+        admin(self.here.server, f"CREATE DATABASE {self.database} TEMPLATE {copy} OWNER {_OWNER}")
 
 
 def run_by_hand(url: str, superuser_url: str, script: Script) -> str | None:
@@ -329,9 +336,9 @@ def _statement(script: str, reason: str) -> str:
     text = script.strip()
     if line is not None:
         for raw in parse_sql(script):
-            end = raw.stmt_location + (raw.stmt_len or len(script))
-            if script.count("\n", 0, end) + 1 >= int(line.group(1)):
-                text = script[raw.stmt_location : end].strip()
+            end = (raw.stmt_location or 0) + (raw.stmt_len or len(script))
+            if line_of(raw, script) >= int(line.group(1)):
+                text = script[raw.stmt_location or 0 : end].strip()
                 break
     text = re.sub(r"\s+", " ", re.sub(r"^\s*--.*$", "", text, flags=re.MULTILINE)).strip()
     return text if len(text) <= _STATEMENT_CHARS else text[:_STATEMENT_CHARS] + " …"
@@ -387,7 +394,12 @@ def main() -> int:
             if report.outcome is not Outcome.EXACT and report.reason:
                 print(f"    {report.statement}\n    {report.reason}", file=sys.stderr, flush=True)
     if options.json:
-        told = {**summary(reports), "purges": corpus.purges, "reports": [asdict(r) for r in reports], "without_rows": corpus.seeder.empty}
+        told = {
+            **summary(reports),
+            "purges": corpus.purges,
+            "reports": [asdict(r) for r in reports],
+            "without_rows": corpus.seeder.empty,
+        }
         print(json.dumps(told, indent=2))
     else:
         _print(reports, time.monotonic() - began, corpus)

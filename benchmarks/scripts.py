@@ -73,14 +73,16 @@ def _folders(folder: Path) -> Iterator[Migration]:
         told = tomllib.loads(_text(settings)) if settings.exists() else {}
         whole = bool(told.get("run_in_transaction", True))
         down = place / "down.sql"
-        yield Migration(place.name, _script(place / "up.sql", whole), _script(down, whole) if down.exists() else None)
+        yield Migration(
+            place.name, _script(place / "up.sql", whole=whole), _script(down, whole=whole) if down.exists() else None
+        )
 
 
 def _version(name: str) -> tuple[str, str]:
     return name.split("_", 1)[0].replace("-", ""), name
 
 
-def _script(path: Path, whole: bool) -> Script:
+def _script(path: Path, *, whole: bool = True) -> Script:
     text = _text(path)
     return Script(text, in_transaction=whole and not _NO_TRANSACTION.search(text))
 
@@ -100,7 +102,7 @@ def _pairs(folder: Path) -> Iterator[Migration]:
             yield Migration(name, None, None, tuple(_QUOTED.findall(_text(ups[name]))))
             continue
         down = folder / f"{name}.down.sql"
-        yield Migration(name, _script(ups[name], True), _script(down, True) if down.exists() else None)
+        yield Migration(name, _script(ups[name]), _script(down) if down.exists() else None)
 
 
 #: Statements about the schema, as other languages write text.

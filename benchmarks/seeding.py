@@ -172,9 +172,7 @@ def _choices(columns: Sequence[_Column], row: int) -> Iterator[tuple[str, ...]]:
         for value in ways[place][1:]:
             yield (*first[:place], value, *first[place + 1 :])
     # Required columns alone.
-    bare = tuple(
-        value if column.required else "NULL" for column, value in zip(columns, first, strict=True)
-    )
+    bare = tuple(value if column.required else "NULL" for column, value in zip(columns, first, strict=True))
     yield bare
     yield from product(*(way[:3] if place in constrained else way[:1] for place, way in enumerate(ways)))
 

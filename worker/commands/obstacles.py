@@ -167,7 +167,7 @@ def _column_conflicts(session: Session, kept: Kept, all_kept: Sequence[Kept]) ->
     columns = [row["name"] for row in found if Address("pg_class", row["relation"], row["number"]) not in going]
     problems = [f"column {facts['column']} of {facts['table']} exists again"] if facts["column"] in columns else []
     key, beside = facts["key"], facts.get("beside", [])
-    if columns and not set((*key, *beside)) <= set(columns):
+    if columns and not {*key, *beside} <= set(columns):
         if _is_undone(kept, all_kept):
             return problems
         lost = ", ".join(sorted({*key, *beside} - set(columns)))
@@ -176,8 +176,8 @@ def _column_conflicts(session: Session, kept: Kept, all_kept: Sequence[Kept]) ->
         new, gone = whole_rows.changed_since(session, facts["table"], inside(kept), beside)
         if new and gone:
             problems.append(
-                f"{min(new, gone)} row(s) of {facts['table']} were changed since, and without a key nobody can tell which"
-                f" value of column {facts['column']} belongs to which; it is kept in {inside(kept)}"
+                f"{min(new, gone)} row(s) of {facts['table']} were changed since, and without a key nobody can tell"
+                f" which value of column {facts['column']} belongs to which; it is kept in {inside(kept)}"
             )
     if columns and key and facts.get("required"):
         new = column.rows_since(session, facts["table"], inside(kept), key)

@@ -89,6 +89,9 @@ SELECT c.oid::bigint, c.relkind = 't' OR c.relkind = 'i' AND x.indrelid <> %(tab
  WHERE t.oid = %(table)s::oid
 """
 
+#: Columns whose value in older rows stands in the catalog only: a table that is written anew has it in the rows.
+_MISSING = "SELECT attnum AS number FROM pg_attribute WHERE attrelid = %s AND atthasmissing AND NOT attisdropped"
+
 #: What fires on UPDATE, with the words that switch it back on.
 _FIRING = """
 SELECT 'TRIGGER ' || quote_ident(tgname) AS what,
@@ -346,4 +349,7 @@ def rewritten(session: Session, table: int) -> Permits:
     """Return the catalog rows that change when the server writes a table anew."""
     files = frozenset({"relfilenode", "reltoastrelid"})
     found = session.rows(_FILES, {"table": table})
-    return {Address("pg_class", row["oid"]): GONE if row["replaced"] else files for row in found}
+    permits = {Address("pg_class", row["oid"]): GONE if row["replaced"] else files for row in found}
+    for row in session.rows(_MISSING, (table,)):
+        permits[Address("pg_class", table, row["number"])] = frozenset({"atthasmissing", "attmissingval"})
+    return permits

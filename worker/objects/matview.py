@@ -60,7 +60,9 @@ def keep(session: Session, item: Item, quarantine: Quarantine) -> Keeping:
     assert found is not None  # noqa: S101 - the impact was computed in this transaction
     view = quoted(found["schema"], found["name"])
     relation = cut(found["name"], f"_{item.address.objid}") if found["populated"] else None
-    copied = () if relation is None else (f"CREATE TABLE {quoted(quarantine.copies, relation)} AS SELECT * FROM {view}",)
+    copied = (
+        () if relation is None else (f"CREATE TABLE {quoted(quarantine.copies, relation)} AS SELECT * FROM {view}",)
+    )
     owned = ownership.of(session, item.address, f"TABLE {view}")
     indexes = [_index(session, row, item, quarantine) for row in session.rows(_INDEXES, (item.address.objid,))]
     return Keeping(

@@ -47,9 +47,7 @@ def keep(session: Session, address: Address, quarantine: Quarantine, line: int) 
 
 
 def _again(view: int, how: str) -> str:
-    """Return the statement that refreshes a view, by its OID: one that the rollback made is gone by then, or another
-    has its name.
-    """
+    """Return the statement that refreshes a view, by its OID: if the rollback made it, another may have its name."""
     refresh = f"format('REFRESH MATERIALIZED VIEW %s{how}', {view}::regclass)"
     there = f"EXISTS (SELECT FROM pg_class WHERE oid = {view})"
     return f"DO {literal(f'BEGIN IF {there} THEN EXECUTE {refresh}; END IF; END')}"

@@ -38,8 +38,7 @@ ATTACKS = {
 }
 
 _GIVEN = (
-    _VIEWS + "SELECT lo_create(4711); SELECT lo_put(4711, 0, 'abc');"
-    "CREATE TABLE parts (id int) PARTITION BY LIST (id);"
+    _VIEWS + "SELECT lo_create(4711); SELECT lo_put(4711, 0, 'abc');CREATE TABLE parts (id int) PARTITION BY LIST (id);"
 )
 #: What somebody stronger lends to everybody.
 _LENT = """

@@ -35,7 +35,10 @@ MATVIEWS = (
         keeps=(
             _SUMS,
             "changed materialized view public.sums",
-            *(f"created {what}" for what in ("table column public.orders.m", "materialized view public.sums", "index public.once")),
+            *(
+                f"created {what}"
+                for what in ("table column public.orders.m", "materialized view public.sums", "index public.once")
+            ),
         ),
         alters=True,
     ),
@@ -71,7 +74,11 @@ MATVIEWS = (
         "with a column that only a later statement drops",
         _ORDERS,
         "DROP MATERIALIZED VIEW sums; UPDATE orders SET id = id + 100; ALTER TABLE orders DROP COLUMN n;",
-        keeps=("defined materialized view public.sums", "copied rows public.orders", "copied table column public.orders.n"),
+        keeps=(
+            "defined materialized view public.sums",
+            "copied rows public.orders",
+            "copied table column public.orders.n",
+        ),
         alters=True,
     ),
     Case(

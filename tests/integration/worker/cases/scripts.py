@@ -129,6 +129,16 @@ SCRIPTS = (
         alters=True,
     ),
     Case(
+        "table written anew, with a column that older rows have only in the catalog",
+        _T + "ALTER TABLE t ADD c int NOT NULL DEFAULT 5; INSERT INTO t VALUES (3, 3, 'z', 6)",
+        "ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD COLUMN n serial PRIMARY KEY;",
+        keeps=(
+            "defined table constraint t_pkey on public.t",
+            "created table column public.t.n",
+        ),
+        alters=True,
+    ),
+    Case(
         "view replaced by a wider one, then dropped",
         _VIEW,
         "CREATE OR REPLACE VIEW v AS SELECT id, a FROM t; DROP VIEW v;",
