@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +21,7 @@ from ledger.model import Command, Kind, Run, State
 from ledger.schema import upgrade
 from ledger.settings import Settings, TargetSettings
 from stepback.embedded import Postgres, ensure_roles_and_databases
+from stepback.embedded.postgres import DEFAULT_VERSION
 from stepback.sample import load_sample
 from worker.executor import Executor
 from worker.install import install
@@ -39,6 +40,12 @@ class Stage:
 
     def carry_out(self, url: str, plans: Path, kind: Kind, migration: str, subject: int | None = None) -> Run:
         """Carry out one command on a target, whole, in this process; return its run, which completed."""
+        done = self.attempt(url, plans, kind, migration, subject)
+        assert done.state is State.COMPLETED, done.error
+        return done
+
+    def attempt(self, url: str, plans: Path, kind: Kind, migration: str, subject: int | None = None) -> Run:
+        """Do the same, and return the run however it ended."""
         settings = Settings(targets={"goodbuy_hq": TargetSettings(url=SecretStr(url), plans=plans)})
         until = datetime.now(UTC) + timedelta(hours=1)
         command = Command(uuid4(), kind, "goodbuy_hq", migration, subject, None, "benchmark", "", until)
@@ -46,17 +53,18 @@ class Stage:
             run, _ = commands.record(conn, command, envelope=str(command.command_id), idempotency_key=None)
         claim = runs.claim(self.engine, command.command_id, worker="benchmark", lease_seconds=60)
         assert claim is not None
-        state = Executor(self.engine, settings, installation_id(self.engine)).carry_out(claim)
+        Executor(self.engine, settings, installation_id(self.engine)).carry_out(claim)
         with transaction(self.engine) as conn:
-            done = runs.find(conn, run)
-        assert state is State.COMPLETED, done.error
-        return done
+            return runs.find(conn, run)
 
 
 @contextmanager
-def stage() -> Iterator[Stage]:
-    """Start a server of one's own, with fsync on, and a ledger in it."""
-    with tempfile.TemporaryDirectory() as folder, Postgres.start(Path(folder)) as server:
+def stage(version: int = DEFAULT_VERSION, settings: Mapping[str, str] | None = None) -> Iterator[Stage]:
+    """Start a server of one's own, with fsync on unless `settings` say otherwise, and a ledger in it."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Postgres.start(Path(folder), version=version, settings=settings) as server,
+    ):
         ensure_roles_and_databases(server)
         upgrade(server.superuser_url("stepback_ledger"))
         engine = open_ledger(server.url("stepback_ledger", "stepback_app"))

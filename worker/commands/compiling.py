@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from worker.commands import sections
@@ -89,6 +89,7 @@ def compile_stage(
     *,
     online: Chooser | None = None,
     rewritten: frozenset[int] = frozenset(),
+    doomed: Collection[Address] = (),
 ) -> Compiled:
     """Say what a stage does on the catalog as it is.
 
@@ -99,6 +100,7 @@ def compile_stage(
         foreseen: In preflight, leads names that the script changes before back to what they are now.
         changed: In preflight, what the stages before change.
         rewritten: Tables that may have new files since earlier stages, as OIDs.
+        doomed: What later stages drop or change.
         online: Lets columns of large tables rely on copies that are made before apply.
 
     Raises:
@@ -108,7 +110,7 @@ def compile_stage(
     known = len(quarantine.names)
     if stage.performed is not None:
         return _performed(session, staged, quarantine, foreseen, rewritten)
-    impact = compute(session, stage.removals, foreseen, changed)
+    impact = compute(session, stage.removals, foreseen, changed, doomed)
     keepings = compile_removal(session, impact, quarantine)
     if online is not None:
         keepings = online.use(session, keepings, staged.plan.options.online_rows, staged.number)

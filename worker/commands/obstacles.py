@@ -6,13 +6,24 @@ from collections.abc import Collection, Sequence
 
 from ledger.errors import Conflict, RecoverFirst
 from worker.commands import conflicts
-from worker.objects import column
-from worker.objects.keeping import quoted
+from worker.objects import column, whole_rows
+from worker.objects.keeping import Address, quoted
 from worker.registry import Kept
 from worker.target import Session
 
-#: Whether a name is taken, by something other than what the recovery itself takes away or renames.
-_TAKEN = "SELECT to_regclass(%s) IS NOT NULL AND NOT to_regclass(%s)::oid = ANY (%s::oid[])"
+#: Whether a name is taken, by something other than what the recovery itself takes away, with its parts, or renames.
+_TAKEN = """
+WITH RECURSIVE whole (classid, objid, subid) AS (
+    SELECT 'pg_class'::regclass::oid, to_regclass(%(name)s)::oid, 0
+    UNION
+    SELECT d.refclassid, d.refobjid, d.refobjsubid
+      FROM whole AS w JOIN pg_depend AS d ON d.classid = w.classid AND d.objid = w.objid AND d.deptype IN ('a', 'i')
+)
+SELECT to_regclass(%(name)s) IS NOT NULL AND NOT to_regclass(%(name)s)::oid = ANY (%(freed)s::oid[])
+   AND NOT EXISTS (SELECT FROM whole AS w JOIN unnest(%(catalogs)s::regclass[], %(oids)s::oid[], %(subids)s::integer[])
+                            AS gone (classid, objid, subid) ON gone.classid = w.classid AND gone.objid = w.objid
+                      AND gone.subid IN (0, w.subid))
+"""
 
 
 #: The same for a type, which may be that of a table or view.
@@ -26,6 +37,8 @@ def refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
     """Find what stands in the way before anything is touched."""
     problems: list[str] = []
     freed = [k.address.objid for k in kept if k.how in ("created", "changed")]
+    going = {k.address for k in kept if k.how == "created"}
+    leaving = _addresses(going)
     # By the time that they are needed they will have their names again.
     ours = {k.address.objid for k in kept if k.how in ("created", "changed", "moved")}
     made = {facts["schema_must_be_free"] for k in kept if "schema_must_be_free" in (facts := k.definition["facts"])}
@@ -37,7 +50,7 @@ def refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
         problems.extend(
             f"{name} exists again"
             for name in facts.get("must_be_free", [])
-            if session.value(_TAKEN, (name, name, freed))
+            if session.value(_TAKEN, {"name": name, "freed": freed, **leaving})
         )
         taken = facts.get("type_must_be_free")
         if taken is not None and session.value(_TYPE_TAKEN, (taken, freed, freed)):
@@ -50,7 +63,7 @@ def refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
         if "bound" in facts:
             problems.extend(conflicts.of_partition(session, k.name, facts))
         if "column" in facts:
-            problems.extend(_column_conflicts(session, k))
+            problems.extend(_column_conflicts(session, k, kept))
         problems.extend(
             f"table {name}, which {k.kind} {k.name} belongs to or refers to, does not exist"
             for name, oid in (*k.definition["locks"], *((need, 0) for need in [facts.get("needs")] if need is not None))
@@ -58,6 +71,14 @@ def refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
         )
     if problems:
         raise Conflict("cannot be brought back as it was: " + "; ".join(dict.fromkeys(problems)))
+
+
+def _addresses(addresses: Collection[Address]) -> dict[str, list[str] | list[int]]:
+    return {
+        "catalogs": [f"pg_catalog.{address.catalog}" for address in addresses],
+        "oids": [address.objid for address in addresses],
+        "subids": [address.subid for address in addresses],
+    }
 
 
 #: Told by how they are written: a type that an argument had may be gone.
@@ -134,18 +155,31 @@ def _gone(session: Session, kept: Kept, made: Collection[str]) -> list[str]:
     return problems
 
 
-def _column_conflicts(session: Session, kept: Kept) -> list[str]:
+def _column_conflicts(session: Session, kept: Kept, all_kept: Sequence[Kept]) -> list[str]:
+    """Say what is in the way of a column, when what the rollback did afterwards is undone."""
+    going = {k.address for k in all_kept if k.how == "created"}
     facts = kept.definition["facts"]
-    columns: list[str] = session.value(
-        "SELECT coalesce(array_agg(attname::text), '{}') FROM pg_attribute"
+    found = session.rows(
+        "SELECT attrelid::bigint AS relation, attnum AS number, attname::text AS name FROM pg_attribute"
         " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
         (facts["table"],),
     )
+    columns = [row["name"] for row in found if Address("pg_class", row["relation"], row["number"]) not in going]
     problems = [f"column {facts['column']} of {facts['table']} exists again"] if facts["column"] in columns else []
-    key = facts["key"]
-    if columns and not set(key) <= set(columns):
-        return [*problems, f"{facts['table']} has lost the key ({', '.join(key)}) that its values are kept by"]
-    if columns and facts.get("required"):
+    key, beside = facts["key"], facts.get("beside", [])
+    if columns and not {*key, *beside} <= set(columns):
+        if _is_undone(kept, all_kept):
+            return problems
+        lost = ", ".join(sorted({*key, *beside} - set(columns)))
+        return [*problems, f"{facts['table']} has lost {lost}, which its values are kept by"]
+    if columns and not key and facts.get("brings_values"):
+        new, gone = whole_rows.changed_since(session, facts["table"], inside(kept), beside)
+        if new and gone:
+            problems.append(
+                f"{min(new, gone)} row(s) of {facts['table']} were changed since, and without a key nobody can tell"
+                f" which value of column {facts['column']} belongs to which; it is kept in {inside(kept)}"
+            )
+    if columns and key and facts.get("required"):
         new = column.rows_since(session, facts["table"], inside(kept), key)
         if new:
             problems.append(
@@ -153,6 +187,14 @@ def _column_conflicts(session: Session, kept: Kept) -> list[str]:
                 " default: give it one of its own in a migration, or remove these rows"
             )
     return problems
+
+
+def _is_undone(kept: Kept, all_kept: Sequence[Kept]) -> bool:
+    """Whether the run itself has changed other columns of the table since, which come back first."""
+    others = (k for k in all_kept if k is not kept and k.relation != kept.relation)
+    return any(
+        k.address.catalog == "pg_class" and k.address.objid == kept.address.objid and k.address.subid for k in others
+    )
 
 
 def place(kept: Kept) -> str:

@@ -373,7 +373,7 @@ def _permits_of_facts(session: Session, kept: Kept) -> Permits:
 
 def _emptied(session: Session, kept: Sequence[Kept], staying: Sequence[Kept]) -> list[str]:
     """Return the quarantine schemas that hold nothing once this is back; copies stay where they are."""
-    staying_there = {k.quarantine for k in kept if k.how == "copied" or "position" in k.definition["facts"]}
+    staying_there = {k.quarantine for k in kept if k.how != "moved"}
     full = staying_there | {k.quarantine for k in staying}
     candidates = sorted({k.quarantine for k in kept if k.quarantine is not None} - full)
     return [name for name in candidates if session.value("SELECT to_regnamespace(%s)", (quoted(name),)) is not None]

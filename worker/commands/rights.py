@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ledger.errors import NotAllowed, NotPossible
-from worker.objects.keeping import Item, Keeping
+from worker.objects.keeping import Action, Item, Keeping
 from worker.plan.source import Plan
 from worker.target import Session
 
@@ -66,9 +66,13 @@ SELECT pg_get_userbyid(owner) AS owner, schema::regnamespace::text AS schema
 """
 
 
+#: Relations that are written down, if they are.
+_MADE_AGAIN = frozenset({"view", "materialized view"})
+
+
 def _check_homes(session: Session, keepings: Sequence[Keeping]) -> None:
     """See now that what is made again later may be made there, by its owner as by this role."""
-    views = [k.item.address.objid for k in keepings if k.item.kind == "view"]
+    views = [k.item.address.objid for k in keepings if k.item.kind in _MADE_AGAIN and k.item.action is Action.DEFINED]
     routines = [k.item.address.objid for k in keepings if k.item.address.catalog == "pg_proc"]
     homeless = session.row(_HOMELESS, {"views": views, "routines": routines})
     if homeless is not None:

@@ -26,6 +26,7 @@ from worker.plan import preserves, source
 from worker.plan.acceptance import Acceptance
 from worker.plan.aside import Aside
 from worker.plan.compile import stronger
+from worker.plan.doomed import doomed_by
 from worker.plan.impact import hash_of
 from worker.plan.names import relation
 from worker.plan.parse import Script, Statement, parse, parse_finish
@@ -216,12 +217,17 @@ class Rollback:
         rebuilt = {name for k in self._now.keepings for name in _names(k.facts.get("rebuilt"))}
         made = [_created(row, line) for row in created if row["name"] not in rebuilt]
         refuse_grown_views(session, self._now.keepings, line)
-        refuse_what_would_stay(session, [keeping.item.address for keeping in made], line)
+        # What belongs to something that the run has made before goes along with that.
+        whole = [keeping.item.address for keeping in made if not self._is_of_a_new_relation(keeping.item)]
+        refuse_what_would_stay(session, whole, line)
         # What the server made again for a statement was foreseen under another OID.
         self._created.update(Address(row["catalog"], row["objid"], row["subid"]) for row in created)
         keepings = (*self._now.keepings, *changed, *made)
         self._preserve(session, keepings, self._now.plan)
         return counting_steps(keepings)
+
+    def _is_of_a_new_relation(self, item: Item) -> bool:
+        return item.relation is not None and Address("pg_class", item.relation) in self._created
 
     def _is_known(self, item: Item) -> bool:
         table = None if item.relation is None else Address("pg_class", item.relation)
@@ -241,7 +247,10 @@ class Rollback:
             own = any(earlier.stage.performed is not None for earlier in self._stages[:number])
             online = None if own else self._online
             rewritten = frozenset(oid for stage in range(number) for oid in self._rewritten.get(stage, ()))
-            compiled = compile_stage(session, staged, quarantine, foreseen, changed, online=online, rewritten=rewritten)
+            doomed = doomed_by(session, [each.stage for each in self._stages[number:]])
+            compiled = compile_stage(
+                session, staged, quarantine, foreseen, changed, online=online, rewritten=rewritten, doomed=doomed
+            )
         self._rewritten[number] = compiled.rewritten
         if staged.plan is self._plan:
             return compiled

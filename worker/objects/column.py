@@ -1,4 +1,4 @@
-"""Columns are copied, with the table's key, into a table in quarantine, then dropped.
+"""Columns are copied, with the table's key or all else in the row, into a table in quarantine, then dropped.
 
 The copy is made inside apply, under the lock that the DROP needs anyway, and holds every row; that of a large table is
 made before, while others write (worker/objects/online_copy.py).
@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ledger.errors import PlanRefused
 from ledger.model import Json
 from worker.objects.definition import comment
 from worker.objects.keeping import GONE, Address, Item, Keeping, Permits, cut, quoted
 from worker.objects.ownership import of_columns
 from worker.objects.quarantine import Quarantine
 from worker.objects.sequence import moved, owned_by
+from worker.objects.whole_rows import columns_beside, stored
+from worker.objects.whole_rows import give_back as give_back_to_rows
 from worker.target import Row, Session
 
 #: First server version whose pg_constraint lists NOT NULL.
@@ -88,6 +89,9 @@ SELECT c.oid::bigint, c.relkind = 't' OR c.relkind = 'i' AND x.indrelid <> %(tab
  WHERE t.oid = %(table)s::oid
 """
 
+#: Columns whose value in older rows stands in the catalog only: a table that is written anew has it in the rows.
+_MISSING = "SELECT attnum AS number FROM pg_attribute WHERE attrelid = %s AND atthasmissing AND NOT attisdropped"
+
 #: What fires on UPDATE or DELETE, with the words that switch it back on.
 _FIRING = """
 SELECT 'TRIGGER ' || quote_ident(tgname) AS what,
@@ -106,7 +110,9 @@ class Copy:
     """The columns of one table that go together into one copy."""
 
     table: str
+    #: Empty if the table has none; then `beside` tells the rows apart.
     key: tuple[str, ...]
+    beside: tuple[str, ...]
     columns: tuple[Row, ...]
     inside: str
     relation: str
@@ -126,26 +132,19 @@ def keep(session: Session, items: Sequence[Item], quarantine: Quarantine) -> lis
         session: In the target, inside the transaction that computed the impact.
         items: All columns of one table that the plan drops.
         quarantine: Where copies go.
-
-    Raises:
-        PlanRefused: The table has no key that stays.
     """
     relation = items[0].address.objid
     numbers = [item.address.subid for item in items]
     found = session.row(_TABLE, (relation,))
     assert found is not None  # noqa: S101 - the impact was computed in this transaction
-    key = key_without(session, relation, numbers)
+    key = key_without(session, relation, numbers) or ()
+    beside = () if key else columns_beside(session, relation, numbers)
     table = quoted(found["schema"], found["name"])
-    if key is None:
-        raise PlanRefused(
-            f"table {table} keeps no primary key or UNIQUE NOT NULL key without the dropped columns, so their values"
-            " could not be given back to the right rows; add a key first"
-        )
     # What is computed comes after what it is computed from.
     rows = sorted(session.rows(_COLUMN, (relation, numbers)), key=lambda column: bool(column["generated"]))
     # Told apart by the first column: a later statement of the same run may drop more of the same table.
     inside = cut(found["name"], f"_{relation}_{min(numbers)}")
-    copy = Copy(table, key, tuple(rows), quarantine.copies, inside, found["name"], found["forced"])
+    copy = Copy(table, key, beside, tuple(rows), quarantine.copies, inside, found["name"], found["forced"])
     by_number = {item.address.subid: item for item in items}
     keepings = [_keep_one(session, by_number[column["number"]], column, copy) for column in reversed(copy.columns)]
     return [_with_values(session, keepings[0], copy), *keepings[1:]]
@@ -189,6 +188,7 @@ def _facts(column: Row, copy: Copy) -> dict[str, Json]:
         "table": copy.table,
         "column": column["name"],
         "key": list(copy.key),
+        "beside": list(copy.beside),
         "source": copy.source,
         "required": column["required"],
     }
@@ -196,7 +196,8 @@ def _facts(column: Row, copy: Copy) -> dict[str, Json]:
 
 def _with_values(session: Session, keeping: Keeping, copy: Copy) -> Keeping:
     """Let the first column that goes make the copy of all, and the last that comes back bring all values."""
-    names = ", ".join(quoted(name) for name in (*copy.key, *(column["name"] for column in copy.columns)))
+    told = ", ".join(map(quoted, copy.key)) if copy.key else stored(copy.beside)
+    names = ", ".join((told, *(quoted(column["name"]) for column in copy.columns)))
     inside = quoted(copy.inside, copy.relation)
     create: tuple[str, ...] = (f"CREATE TABLE {inside} AS SELECT {names} FROM ONLY {copy.table}",)
     if copy.forced:
@@ -267,22 +268,32 @@ def _match(key: Sequence[str]) -> str:
 
 def _values(copy: Copy, inside: str) -> list[str]:
     """Return the statements that give kept rows their values again, and rows inserted since the defaults."""
-    stored = [column for column in copy.columns if not column["generated"]]
-    if not stored:
+    held = [column for column in copy.columns if not column["generated"]]
+    if not held:
         return []
-    names = [quoted(column["name"]) for column in stored]
+    names = [quoted(column["name"]) for column in held]
+    if not copy.key:
+        fillings = [column["filling"] for column in held]
+        give_back = give_back_to_rows(copy.table, inside, copy.beside, list(zip(names, fillings, strict=True)))
+        return [give_back, *_domains(copy, held)]
     match = _match(copy.key)
     assign = ", ".join(f"{name} = kept.{name}" for name in names)
     # A column that was just added is NULL everywhere: only rows that had something are written.
     holds = " OR ".join(f"kept.{name} IS NOT NULL" for name in names)
     statements = [f"UPDATE ONLY {copy.table} AS now SET {assign} FROM {inside} AS kept WHERE {match} AND ({holds})"]
-    filled = [f"{quoted(column['name'])} = {column['filling']}" for column in stored if column["filling"] is not None]
+    filled = [f"{quoted(column['name'])} = {column['filling']}" for column in held if column["filling"] is not None]
     if filled:
         statements.append(
             f"UPDATE ONLY {copy.table} AS now SET {', '.join(filled)}"
             f" WHERE NOT EXISTS (SELECT FROM {inside} AS kept WHERE {match})"
         )
-    for column in stored:
+    return [*statements, *_domains(copy, held)]
+
+
+def _domains(copy: Copy, held: Sequence[Row]) -> list[str]:
+    """Return what puts domains on again, now that the values are back."""
+    statements: list[str] = []
+    for column in held:
         if column["base"] is not None:
             alter = f"ALTER TABLE {copy.table} ALTER COLUMN {quoted(column['name'])}"
             statements.extend([f"{alter} TYPE {_type(column)}", *_settings(column, copy.table)])
@@ -338,4 +349,7 @@ def rewritten(session: Session, table: int) -> Permits:
     """Return the catalog rows that change when the server writes a table anew."""
     files = frozenset({"relfilenode", "reltoastrelid"})
     found = session.rows(_FILES, {"table": table})
-    return {Address("pg_class", row["oid"]): GONE if row["replaced"] else files for row in found}
+    permits = {Address("pg_class", row["oid"]): GONE if row["replaced"] else files for row in found}
+    for row in session.rows(_MISSING, (table,)):
+        permits[Address("pg_class", table, row["number"])] = frozenset({"atthasmissing", "attmissingval"})
+    return permits

@@ -7,7 +7,7 @@ the recovery is what its query says then, when the tables are as they were.
 from __future__ import annotations
 
 from worker.objects.column import rewritten
-from worker.objects.keeping import Action, Address, Item, Keeping, cut, merge, quoted
+from worker.objects.keeping import Action, Address, Item, Keeping, cut, literal, merge, quoted
 from worker.objects.quarantine import Quarantine
 from worker.target import Session
 
@@ -37,10 +37,17 @@ def keep(session: Session, address: Address, quarantine: Quarantine, line: int) 
         remove=(f"CREATE TABLE {inside} AS SELECT * FROM {view}",) if copied else (),
         restore=(),
         # After COMMIT, when all that it reads is back.
-        finish=(f"REFRESH MATERIALIZED VIEW {view}{'' if copied else ' WITH NO DATA'}",),
+        finish=(_again(address.objid, "" if copied else " WITH NO DATA"),),
         locks=frozenset({address.objid}),
         permits=merge([rewritten(session, address.objid), {address: frozenset({"relispopulated"})}]),
         quarantine=quarantine.copies if copied else None,
         relation=relation if copied else None,
         facts={"changes": []},
     )
+
+
+def _again(view: int, how: str) -> str:
+    """Return the statement that refreshes a view, by its OID: if the rollback made it, another may have its name."""
+    refresh = f"format('REFRESH MATERIALIZED VIEW %s{how}', {view}::regclass)"
+    there = f"EXISTS (SELECT FROM pg_class WHERE oid = {view})"
+    return f"DO {literal(f'BEGIN IF {there} THEN EXECUTE {refresh}; END IF; END')}"

@@ -85,7 +85,8 @@ def choose(
 def _copies(keepings: Iterable[Keeping]) -> list[OnlineCopy]:
     columns: dict[tuple[int, str, str], list[Keeping]] = {}
     for keeping in keepings:
-        if keeping.item.action is Action.COPIED and "column" in keeping.facts:
+        # Without a key nobody could tell what became of a row while others write.
+        if keeping.item.action is Action.COPIED and "column" in keeping.facts and keeping.facts["key"]:
             assert keeping.quarantine is not None and keeping.relation is not None  # noqa: S101, PT018 - columns have
             place = (keeping.item.address.objid, keeping.quarantine, keeping.relation)
             columns.setdefault(place, []).append(keeping)

@@ -16,6 +16,7 @@ from worker.objects import (
     function,
     index,
     inheritance,
+    matview,
     needs,
     partition,
     refreshed,
@@ -119,6 +120,9 @@ def compile_removal(session: Session, impact: Impact, quarantine: Quarantine) ->
             continue
         if item.address.catalog == "pg_type" and item.action is Action.DEFINED:
             keepings.append(range_.keep(session, item, quarantine))
+            continue
+        if item.kind == "materialized view" and item.action is Action.DEFINED:
+            keepings.append(matview.keep(session, item, quarantine))
             continue
         keep = _KEEP.get(item.kind) or _KEEP.get(item.address.catalog) or definition.keep
         keepings.append(keep(session, item, quarantine))

@@ -5,7 +5,7 @@ Names are resolved once, to OIDs; from there the closure finds whatever depends 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ledger.canonical import canonical, sha256
@@ -14,7 +14,7 @@ from worker.objects.keeping import Action, Address, Item
 from worker.plan.closure import Closure, Origin, follow, order, refuse_without_cascade
 from worker.plan.families import cut, gather, identify
 from worker.plan.names import resolve, whole_exists
-from worker.plan.shapes import define_ranges, refuse_shapes, refuse_torn
+from worker.plan.shapes import define_ranges, define_torn, refuse_shapes, write_down
 from worker.plan.stages import Foreseen
 from worker.plan.statements import Named, Removal
 from worker.target import Session
@@ -53,6 +53,7 @@ def compute(
     removals: Sequence[Removal],
     foreseen: Foreseen | None = None,
     changed: frozenset[Address] = frozenset(),
+    doomed: Collection[Address] = (),
 ) -> Impact:
     """Compute what some statements would remove.
 
@@ -61,6 +62,7 @@ def compute(
         removals: The statements.
         foreseen: Where the script changes names before, leads them back to what they are now.
         changed: What the script changes before.
+        doomed: What the script drops or changes later, so that nothing in quarantine may go on reading it.
 
     Raises:
         PlanRefused: A name is missing without IF EXISTS, CASCADE is missing, or an object is of a kind
@@ -68,7 +70,7 @@ def compute(
         ImpactNotAccepted: It would reach what can be accepted by nobody, since it could not be kept.
     """
     roots, absent = _roots(session, removals, foreseen or Foreseen(()))
-    return _reach(session, roots, absent, changed)
+    return _reach(session, roots, absent, changed, doomed)
 
 
 def of_addresses(
@@ -76,11 +78,13 @@ def of_addresses(
 ) -> Impact:
     """Compute what taking some objects away would remove; what hangs on them goes along, others' objects refuse.
 
+    Materialized views are written down: what they read is about to be what it was before.
+
     Raises:
         ImpactNotAccepted: Objects of others depend on them.
     """
     roots = [_Root(_item(session, address, because), Origin(cascade=True, line=0, place=0)) for address in addresses]
-    impact = _reach(session, roots, (), changed)
+    impact = _reach(session, roots, (), changed, no_views=True)
     if impact.unaccepted:
         raise ImpactNotAccepted(", ".join(sorted(f"{item.label()} {item.because}" for item in impact.unaccepted)))
     return impact
@@ -91,6 +95,9 @@ def _reach(
     roots: Sequence[_Root],
     absent: Sequence[str],
     changed: frozenset[Address],
+    doomed: Collection[Address] = (),
+    *,
+    no_views: bool = False,
 ) -> Impact:
     if not roots:
         return Impact((), tuple(absent))
@@ -108,7 +115,10 @@ def _reach(
     found = [item for address, item in closure.items.items() if address not in named]
     refuse_shapes(session, (item for item in found if item.action in {Action.MOVED, Action.COPIED}))
     define_ranges(session, closure)
-    refuse_torn(session, closure)
+    if no_views:
+        for item in [item for item in closure.items.values() if item.kind == "materialized view"]:
+            write_down(closure, item.address)
+    define_torn(session, closure, doomed)
     refuse_without_cascade(closure, named)
     cut(session, closure)
     return Impact(_sized(session, closure), tuple(absent), order(closure), tuple(closure.unaccepted))

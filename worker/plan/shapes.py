@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-from ledger.errors import ImpactNotAccepted, PlanRefused
+from ledger.errors import PlanRefused
 from worker.objects.keeping import Action, Address, Item
 from worker.plan.closure import OWN_SCHEMA_PREFIX, Closure
 from worker.target import Session
@@ -28,7 +28,7 @@ _SHAPES = """
 SELECT CASE
     WHEN c.relpersistence = 't' THEN 'is temporary'
     WHEN c.relkind = 'v' AND %(of_view)s THEN NULL
-    WHEN c.relkind = 'S' OR c.relkind = 'm' AND %(whole)s THEN NULL
+    WHEN c.relkind = 'S' OR c.relkind = 'm' AND (%(whole)s OR %(index)s) THEN NULL
     WHEN c.relkind <> 'r' AND NOT (c.relkind = 'p' AND %(whole)s) THEN 'is not, or not of, an ordinary table'
     WHEN NOT %(whole)s AND EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid OR inhparent = c.oid)
         THEN 'is of a table with parents, children or partitions, which is not covered yet'
@@ -115,46 +115,57 @@ def _shape(session: Session, item: Item, going: Sequence[int]) -> str | None:
     whole = item.address.catalog == "pg_class" and item.kind != "index" and not item.address.subid
     relation = oid if whole else item.relation
     told: str | None = reason or session.value(
-        _SHAPES, {"relation": relation, "object": oid, "whole": whole, "of_view": item.kind in _OF_VIEWS}
+        _SHAPES, {"relation": relation, "object": oid, "whole": whole, **_kinds(item)}
     )
     return told
 
 
+def _kinds(item: Item) -> dict[str, bool]:
+    return {"of_view": item.kind in _OF_VIEWS, "index": item.kind == "index"}
+
+
 _TORN = """
-SELECT v.oid::regclass::text AS view, gone.label
-  FROM unnest(%(catalogs)s::regclass[], %(objids)s::oid[], %(subids)s::integer[], %(labels)s::text[])
-         AS gone (classid, objid, subid, label)
+SELECT DISTINCT v.oid::bigint
+  FROM unnest(%(catalogs)s::regclass[], %(objids)s::oid[], %(subids)s::integer[]) AS gone (classid, objid, subid)
   JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.refclassid = gone.classid
        AND d.refobjid = gone.objid AND (gone.subid = 0 OR d.refobjsubid = gone.subid)
   JOIN pg_rewrite AS w ON w.oid = d.objid
   JOIN pg_class AS v ON v.oid = w.ev_class AND v.relkind = 'm' AND v.oid = ANY (%(moved)s::oid[])
- ORDER BY 1, 2
- LIMIT 1
+ ORDER BY 1
 """
 
 
-def refuse_torn(session: Session, closure: Closure) -> None:
-    """Refuse a materialized view that would move while something that it reads is dropped.
+def define_torn(session: Session, closure: Closure, doomed: Collection[Address]) -> None:
+    """Let materialized views be written down that read something which is dropped: in quarantine they would need it.
 
-    Raises:
-        ImpactNotAccepted: Names both.
+    Args:
+        session: In the target.
+        closure: Complete.
+        doomed: What the script drops or changes later, so that no view may hold it fast.
     """
-    gone = [item for item in closure.items.values() if item.action in {Action.COPIED, Action.DEFINED}]
-    torn = session.row(
-        _TORN,
-        {
-            "catalogs": [f"pg_catalog.{item.address.catalog}" for item in gone],
-            "objids": [item.address.objid for item in gone],
-            "subids": [item.address.subid for item in gone],
-            "labels": [item.label() for item in gone],
-            "moved": sorted(closure.moved),
-        },
-    )
-    if torn is not None:
-        raise ImpactNotAccepted(
-            f"materialized view {torn['view']} reads {torn['label']}, which is dropped, and keeps its rows only while"
-            " all that it reads is there; drop it first, in a migration of its own"
+    fresh = True
+    while fresh:
+        gone = {item.address for item in closure.items.values() if item.action in {Action.COPIED, Action.DEFINED}}
+        addresses = sorted(gone.union(doomed), key=str)
+        torn = session.rows(
+            _TORN,
+            {
+                "catalogs": [f"pg_catalog.{address.catalog}" for address in addresses],
+                "objids": [address.objid for address in addresses],
+                "subids": [address.subid for address in addresses],
+                "moved": sorted(closure.moved),
+            },
         )
+        for row in torn:
+            write_down(closure, Address("pg_class", row["oid"]))
+        # Others may read these.
+        fresh = bool(torn)
+
+
+def write_down(closure: Closure, view: Address) -> None:
+    """Let a materialized view be copied and written down instead of moving."""
+    closure.items[view] = replace(closure.items[view], action=Action.DEFINED)
+    closure.moved -= {view.objid}
 
 
 _USES_OF_RANGES = """

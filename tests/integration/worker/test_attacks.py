@@ -34,13 +34,11 @@ ATTACKS = {
     "DROP TABLE emergency_backup.marker;": ("plan_refused", "belongs to"),
     "DO $$BEGIN DELETE FROM emergency_backup.marker; END$$;": ("not_possible", "lacks a privilege"),
     "CREATE OR REPLACE VIEW v AS SELECT id, a FROM t;": ("plan_refused", "view public.v gets more columns"),
-    "ALTER TABLE keyless ADD COLUMN z int;": ("plan_refused", "a recovery could not take away"),
     "ALTER TABLE parts ADD CONSTRAINT k UNIQUE (id);": ("plan_refused", "a recovery could not take away"),
 }
 
 _GIVEN = (
-    _VIEWS + "SELECT lo_create(4711); SELECT lo_put(4711, 0, 'abc'); CREATE TABLE keyless (id int);"
-    "CREATE TABLE parts (id int) PARTITION BY LIST (id);"
+    _VIEWS + "SELECT lo_create(4711); SELECT lo_put(4711, 0, 'abc');CREATE TABLE parts (id int) PARTITION BY LIST (id);"
 )
 #: What somebody stronger lends to everybody.
 _LENT = """

@@ -25,6 +25,7 @@ CREATE SEQUENCE numbers;
 CREATE DOMAIN percent AS int;
 CREATE TYPE span AS RANGE (subtype = int8, multirange_type_name = spans);
 CREATE SCHEMA empty;
+CREATE TABLE logs (n int, c text); INSERT INTO logs VALUES (1, 'a'), (2, 'b'), (3, 'c');
 INSERT INTO parts VALUES (1, 'a'), (99, 'b'); INSERT INTO child VALUES (7, 'y');
 INSERT INTO users VALUES (1, 'a'); INSERT INTO app.orders (u) VALUES (1); INSERT INTO people VALUES (1, 'x', 1, 1);
 """
@@ -109,10 +110,17 @@ OBSTACLES = [
         "ALTER TABLE persons RENAME TO people",
     ),
     Obstacle(
+        "row of a table without a key changed",
+        "ALTER TABLE logs DROP c;",
+        "UPDATE logs SET n = 5 WHERE n = 2",
+        '1 row(s) of "public"."logs" were changed since',
+        "UPDATE logs SET n = 2 WHERE n = 5",
+    ),
+    Obstacle(
         "key of a column renamed",
         _COLUMN,
         "ALTER TABLE people RENAME id TO number",
-        "has lost the key (id)",
+        "has lost id, which its values are kept by",
         "ALTER TABLE people RENAME number TO id",
     ),
     Obstacle(

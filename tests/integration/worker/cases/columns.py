@@ -9,6 +9,42 @@ _ROWS = "INSERT INTO orders (id, n, c) SELECT n, n % 5, nullif('c' || n % 3, 'c0
 _DROP = "ALTER TABLE orders DROP COLUMN c;"
 
 COLUMNS = (
+    Case(
+        "of a table without a key, with rows that are alike",
+        "CREATE TABLE t (a int, b text, c json, d numeric(6, 2) DEFAULT 7, e timestamptz NOT NULL DEFAULT now());"
+        "INSERT INTO t VALUES (1, 'x', '{}', 1.50, '2024-01-01'), (1, 'x', '{}', NULL, '2024-01-02'), (1, 'x', '{}', 3, '2024-01-03'),"
+        " (NULL, NULL, NULL, 4, '2024-01-04'), (NULL, NULL, NULL, NULL, '2024-01-05'), (2, '(,\"', '[1, 2]', 6, '2024-01-06')",
+        "ALTER TABLE t DROP COLUMN d, DROP COLUMN e;",
+        keeps=("copied table column public.t.d", "copied table column public.t.e"),
+        keeps_18=("defined table constraint t_e_not_null on public.t",),
+    ),
+    Case(
+        "that are the key, where no other tells rows apart at every moment",
+        "CREATE TABLE t (a int PRIMARY KEY, b int UNIQUE, c int NOT NULL UNIQUE DEFERRABLE, d int NOT NULL);"
+        "CREATE UNIQUE INDEX few ON t (d) WHERE d > 0; CREATE UNIQUE INDEX expr ON t ((d + 1)); INSERT INTO t VALUES (1, 2, 3, 4), (2, 3, 4, 5)",
+        "ALTER TABLE t DROP a;",
+        keeps=("copied table column public.t.a", "defined table constraint t_pkey on public.t"),
+        keeps_18=("defined table constraint t_a_not_null on public.t",),
+    ),
+    Case(
+        "made of a table without a key",
+        "CREATE TABLE t (a int); INSERT INTO t VALUES (1), (1), (2)",
+        "ALTER TABLE t ADD COLUMN z int DEFAULT 5;",
+        keeps=("created table column public.t.z",),
+        alters=True,
+    ),
+    Case(
+        "all that a table has",
+        "CREATE TABLE t (a int, b text); INSERT INTO t VALUES (1, 'x'), (1, 'x'), (2, NULL)",
+        "ALTER TABLE t DROP COLUMN a, DROP COLUMN b;",
+        keeps=("copied table column public.t.a", "copied table column public.t.b"),
+    ),
+    Case(
+        "of a table with a key that may be NULL, and one that only holds NULL otherwise",
+        "CREATE TABLE t (id int UNIQUE, a int, b int CHECK (b > 0)); INSERT INTO t VALUES (1, NULL, 1), (NULL, NULL, 2), (NULL, NULL, 3)",
+        "ALTER TABLE t DROP COLUMN b;",
+        keeps=("copied table column public.t.b", "defined table constraint t_b_check on public.t"),
+    ),
     Case("nullable", _ORDERS + _ROWS, _DROP, keeps=("copied table column public.orders.c",)),
     Case(
         "several, some absent",
