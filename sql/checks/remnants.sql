@@ -13,7 +13,10 @@ WITH gone AS (
          WHERE registry.migration_name = kept.migration ORDER BY registry.id DESC LIMIT 1
      ) AS newest
      WHERE marker.kind = 'rollback' AND kept.recovered_by IS NULL AND kept.how IN ('moved', 'copied', 'defined')
-       AND kept.kind <> 'rows'
+       -- Copied are values of columns that are gone, but also those of columns, rows and views that only changed.
+       AND (kept.how <> 'copied' OR EXISTS (SELECT FROM pg_attribute AS dropped
+                                             WHERE dropped.attrelid = kept.objid AND dropped.attnum = kept.objsubid
+                                               AND dropped.attisdropped))
        AND newest.rollback_status = 'completed' AND newest.run = kept.run
        AND (kept.run = ANY (nullif(current_setting('stepback.runs', true), '')::bigint[])) IS NOT FALSE
        AND (kept.migration = ANY (nullif(current_setting('stepback.migrations', true), '')::text[])) IS NOT FALSE

@@ -16,6 +16,8 @@ from worker.checks.looking import Findings, Looking, Patience
 _MIGRATION = "add_health_alerts"
 _DISABLE = "ALTER TABLE businesses DISABLE TRIGGER businesses_touch_updated_at"
 _DISABLED = "disabled triggers of public.businesses"
+_ORPHAN = "SET session_replication_role = replica; INSERT INTO business_views (business_id) VALUES (gen_random_uuid())"
+_ORPHANED = {"foreign key business_views_business_id_fkey of public.business_views", "Orphaned business views"}
 
 
 def _failures(engine: Engine, run: Run) -> list[AuditEvent]:
@@ -78,7 +80,7 @@ def test_rollback_and_recovery_end_with_it(sample_engine: Engine) -> None:
 
 def test_after_commit_it_undoes_nothing(sample_engine: Engine) -> None:
     """Where a check fails after COMMIT the run is completed all the same, and says what does not hold."""
-    sample_engine.owner(_DISABLE)
+    sample_engine.admin(_ORPHAN)
     counted = _counted(Kind.ROLLBACK)
 
     first = sample_engine.rollback(_MIGRATION)
@@ -87,9 +89,29 @@ def test_after_commit_it_undoes_nothing(sample_engine: Engine) -> None:
     for run in (first, back):
         assert run.state is State.COMPLETED, ended(run)
         assert (run.steps[-1].step, run.steps[-1].outcome) == ("validate", "failed")
-        assert {name: status for name, (status, _, _) in not_ok(run).items()} == {_DISABLED: "fail"}
+        assert {name: status for name, (status, _, _) in not_ok(run).items()} == dict.fromkeys(_ORPHANED, "fail")
         assert len(_failures(sample_engine, run)) == 1
     assert _counted(Kind.ROLLBACK) == counted + 1
+
+
+def test_as_it_was(engine: Engine) -> None:
+    """What a run only brings back as it was, switched off or not validated, is a warning after it, and no failure."""
+    engine.owner(
+        "CREATE TABLE p (a int PRIMARY KEY); CREATE TABLE t (a int, CONSTRAINT c CHECK (a > 0));"
+        "ALTER TABLE t DROP CONSTRAINT c, ADD CONSTRAINT c CHECK (a > 0) NOT VALID,"
+        " ADD CONSTRAINT k FOREIGN KEY (a) REFERENCES p NOT VALID;"
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+        "CREATE TRIGGER f BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f(); ALTER TABLE t DISABLE TRIGGER f"
+    )
+    engine.plan("DROP TABLE t;")
+
+    back = completed(engine.recover(completed(engine.rollback())))
+    asked = engine.validate()
+
+    named = {"disabled triggers of public.t", "unvalidated constraint c of public.t", "foreign key k of public.t"}
+    assert {name: status for name, (status, _, _) in not_ok(back).items()} == dict.fromkeys(named, "warn")
+    assert {name: status for name, (status, _, _) in not_ok(asked).items()} == dict.fromkeys(named, "fail")
+    assert _failures(engine, back) == []
 
 
 def test_elsewhere_broken(sample_engine: Engine) -> None:
