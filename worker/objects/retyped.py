@@ -38,11 +38,14 @@ SELECT n.nspname AS schema, c.relname AS table, a.attname AS name, t.typname AS 
 
 _OF_FAMILY: Final = "is of a table with partitions, parents or children"
 
-#: From each type those that hold all of its values: nothing is lost on the way there.
-_WIDER: Final = {
+#: From each type those to which the server changes no value: they hold all of them, or it refuses the one that does not
+#: fit; between timestamps with and without a zone the session's UTC stands still. So the way back is exact.
+_LOSSLESS: Final = {
     "int2": {"int4", "int8", "numeric"},
-    "int4": {"int8", "numeric"},
-    "int8": {"numeric"},
+    "int4": {"int2", "int8", "numeric"},
+    "int8": {"int2", "int4", "numeric"},
+    "timestamp": {"timestamptz"},
+    "timestamptz": {"timestamp"},
     "varchar": {"text", "varchar"},
     "float4": {"float8"},
 }
@@ -155,7 +158,7 @@ def keep(session: Session, retyping: Retyping, quarantine: Quarantine) -> Keepin
         permits=_permits(session, address, rebuilt),
         facts={"table": table, "retyped": True, "rebuilt": [row["name"] for row in rebuilt]},
     )
-    if retyping.to in _WIDER.get(found["plain"], ()):
+    if retyping.to in _LOSSLESS.get(found["plain"], ()):
         return keeping
     key = key_without(session, address.objid, [address.subid])
     if key is None:

@@ -17,6 +17,20 @@ _PRICE, _M, _N = (f"copied table column public.t.{name}" for name in ("price", "
 
 RETYPINGS = (
     Case(
+        "the key itself to a narrower integer, where all fit",
+        "CREATE TABLE t (id bigint PRIMARY KEY, a int); INSERT INTO t VALUES (1, 1), (2147483647, -32768), (3, NULL)",
+        "ALTER TABLE t ALTER id TYPE int, ALTER a TYPE smallint;",
+        keeps=("changed table column public.t.a", "changed table column public.t.id"),
+        alters=True,
+    ),
+    Case(
+        "timestamps of a table without a key, to those without a zone and back",
+        "CREATE TABLE t (a timestamptz, b timestamp); INSERT INTO t VALUES ('2024-03-31 02:30:00.123456+02', '2024-10-27 02:30'), ('infinity', '-infinity'), (NULL, '4713-01-01 BC')",
+        "ALTER TABLE t ALTER a TYPE timestamp without time zone; ALTER TABLE t ALTER b TYPE timestamptz;",
+        keeps=("changed table column public.t.a", "changed table column public.t.b"),
+        alters=True,
+    ),
+    Case(
         "precision lost",
         _TABLE,
         "ALTER TABLE t ALTER price TYPE numeric(10, 1) USING round(price, 1) + 1;",
