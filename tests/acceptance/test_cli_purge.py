@@ -48,7 +48,8 @@ def typed(cli: CommandLine, answer: str, *arguments: str) -> tuple[int, str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "stepback", *arguments],
         cwd=cli.folder,
-        env=cli.environment(),
+        # Wide enough for tables not to break words.
+        env={**cli.environment(), "COLUMNS": "250"},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
