@@ -155,9 +155,7 @@ def test_run_that_keeps_nothing(cli: CommandLine, kept: Any) -> None:  # noqa: A
     assert cli.run("purge", "--run", "99", "--json").error == "unknown_run"
 
 
-@pytest.mark.parametrize(
-    "wrong", [("--older-than", "30"), ("--older-than", "1y"), ("--run", "1", "--older-than", "1d")]
-)
+@pytest.mark.parametrize("wrong", ["--older-than 30", "--older-than 1y", "--older-than 0d", "--run 1 --older-than 1d"])
 def test_mistakes_of_usage(cli: CommandLine, wrong: str) -> None:
     """Exit code 2, nothing is asked for."""
     done = cli.run("purge", *_TARGET, *wrong.split())
