@@ -6,7 +6,8 @@
 
 WITH kept AS (
     SELECT * FROM emergency_backup.preserved_objects
-     WHERE recovered_by IS NULL AND quarantine IS NOT NULL AND coalesce(current_setting('stepback.after', true), '') = ''
+     WHERE recovered_by IS NULL AND purged_by IS NULL AND quarantine IS NOT NULL
+       AND coalesce(current_setting('stepback.after', true), '') = ''
        AND (run = ANY (nullif(current_setting('stepback.runs', true), '')::bigint[])) IS NOT FALSE
        AND (migration = ANY (nullif(current_setting('stepback.migrations', true), '')::text[])) IS NOT FALSE
 ), tables AS (

@@ -211,6 +211,20 @@ def test_quarantine_damaged(sample_engine: Engine, damage: str, status: tuple[st
     assert _told(done) == {f"quarantine of run {run.run}: {inside}".replace('"', ""): status}
 
 
+def test_what_was_purged_is_not_missed(sample_engine: Engine) -> None:
+    """A purge took it on purpose: no check asks where it is; what a selective recovery left behind is looked at."""
+    purged = completed(sample_engine.rollback("add_health_alerts"))
+    completed(sample_engine.purge(purged))
+    chosen = completed(sample_engine.rollback("add_health_metrics_table"))
+    some = completed(sample_engine.recover(chosen, conditions={"health_metrics": "confidence_level >= 80"}))
+
+    done = completed(sample_engine.validate())
+
+    assert not_ok(done) == {}
+    (left,) = sample_engine.kept(some)
+    assert f"quarantine of run {some.run}: {left.quarantine}.{left.relation}" in _checks(done)
+
+
 def test_quarantine_type_missing(sample_engine: Engine) -> None:
     """A type that is not where it was put is missing."""
     run = completed(sample_engine.rollback("add_health_alerts"))
