@@ -332,8 +332,10 @@ def not_ok(run: Run) -> dict[str, tuple[str, int | None, str]]:
 def completed(run: Run) -> Run:
     """Return a run, and see that it completed with every step, and that no check fails after it."""
     assert run.state is State.COMPLETED, ended(run)
-    assert run.validation is not None
-    assert run.validation["ok"], not_ok(run)
+    if run.kind is not Kind.PURGE:
+        # A purge changes nothing that checks look at.
+        assert run.validation is not None
+        assert run.validation["ok"], not_ok(run)
     assert {step.outcome for step in run.steps} == {"completed"}, [s for s in run.steps if s.outcome != "completed"]
     return run
 
