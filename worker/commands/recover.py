@@ -125,7 +125,7 @@ class Recover:
 
     def outcome(self, session: Session, left: Mapping[str, str]) -> Mapping[str, Json]:
         """Say what rows did not let back; it stays preserved, and another recovery may bring it."""
-        staying = [kept for kept in self._kept if _verb(kept) in left]
+        staying = [kept for kept in self._kept if kept.how == "defined" and _verb(kept) in left]
         session.execute(
             "UPDATE emergency_backup.preserved_objects SET recovered_by = NULL, recovered_at = NULL"
             " WHERE id = ANY (%s)",
