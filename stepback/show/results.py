@@ -12,6 +12,7 @@ def of_run(run: Run) -> list[str]:
     told: dict[str, Any] = dict(run.result or {})
     return [
         *(_of_table(table) for table in told.get("tables", ())),
+        *(_of_rows(rows) for rows in told.get("rows", ()) if rows["not_back"]),
         *(_of_report(told["report"]) if "report" in told else ()),
         *(_of_orphans(aside) for aside in told.get("set_aside", ())),
         *(
@@ -24,6 +25,13 @@ def of_run(run: Run) -> list[str]:
 
 def _of_table(told: dict[str, Any]) -> str:
     return f"{told['table']}: {told['recovered']:,} row(s) are back, {told['left']:,} stay preserved"
+
+
+def _of_rows(told: dict[str, Any]) -> str:
+    return (
+        f"{told['table']}: {told['not_back']:,} of {told['kept']:,} changed row(s) did not come back, since newer rows"
+        " stand in their place, or they were deleted since; they stay preserved"
+    )
 
 
 def _of_report(figures: dict[str, str | None]) -> list[str]:

@@ -12,11 +12,11 @@ from worker import fence, registry
 from worker.commands import selecting
 from worker.commands.backup_views import drop_views
 from worker.commands.locks import locks_of, relation_names
-from worker.commands.obstacles import refuse_conflicts, refuse_foreign_needs
+from worker.commands.obstacles import inside, refuse_conflicts, refuse_foreign_needs
 from worker.commands.rollback import counting_steps
 from worker.commands.selecting import Parted
 from worker.fence import Holder, Marker
-from worker.objects import altered, column, inheritance, ownership, retyped, sequence, table
+from worker.objects import altered, column, inheritance, ownership, retyped, rows, sequence, table
 from worker.objects import type as type_
 from worker.objects.keeping import GONE, Action, Address, Item, Keeping, Permits, merge, quoted
 from worker.objects.quarantine import Quarantine
@@ -125,15 +125,17 @@ class Recover:
 
     def outcome(self, session: Session, left: Mapping[str, str]) -> Mapping[str, Json]:
         """Say what rows did not let back; it stays preserved, and another recovery may bring it."""
-        staying = [kept for kept in self._kept if kept.how == "defined" and _verb(kept) in left]
+        staying = [kept for kept in self._kept if _may_be_left(kept) and _verb(kept) in left]
         session.execute(
             "UPDATE emergency_backup.preserved_objects SET recovered_by = NULL, recovered_at = NULL"
             " WHERE id = ANY (%s)",
             ([kept.id for kept in staying],),
         )
         told: list[Json] = [{"step": step, "reason": reason} for step, reason in left.items()]
+        told_of_rows = _rows_not_back(session, [kept for kept in self._kept if kept not in staying])
         figures: dict[str, Json] = {"objects": len(self._kept) - len(staying), "left_out": told}
-        return {**figures, "tables": self._figures} if self._figures else figures
+        lists = {"tables": self._figures, "rows": told_of_rows}
+        return {**figures, **{name: found for name, found in lists.items() if found}}
 
     def stage(self, session: Session, number: int) -> Stage:
         """Bring back, or take away what the rollback created, on the catalog as it is by now."""
@@ -324,8 +326,12 @@ def _bring_back(session: Session, kept: Kept) -> Change:
     elif "grants" in facts:
         # Grants on columns last: what is revoked from the whole is revoked from its columns.
         statements = [*statements, *ownership.grants(session, facts["grants"]), *facts.get("column_grants", [])]
-    # Rows that were written since may break what the server holds against every row.
-    return Change(_verb(kept), tuple(statements), may_be_left=kept.how == "defined" and kept.kind in _RULES)
+    return Change(_verb(kept), tuple(statements), may_be_left=_may_be_left(kept))
+
+
+def _may_be_left(kept: Kept) -> bool:
+    """Whether rows that were written since may forbid it, by what the server holds against every row."""
+    return kept.kind == "rows" or (kept.how == "defined" and kept.kind in _RULES)
 
 
 #: Of definitions, those that the server holds against every row.
@@ -369,6 +375,18 @@ def _permits_of_facts(session: Session, kept: Kept) -> Permits:
     return {
         Address("pg_class", relation, number): frozenset({"atthasdef", "attnotnull"}) for relation, number in touched
     }
+
+
+def _rows_not_back(session: Session, kept: Sequence[Kept]) -> list[Json]:
+    """Count what newer rows kept from coming back, of rows that the plan had changed; it stays in quarantine."""
+    found: list[Json] = []
+    for each in kept:
+        facts = each.definition["facts"]
+        if each.kind != "rows" or not facts.get("own") or not facts.get("key"):
+            continue
+        rows_kept, missing = rows.not_back(session, facts["table"], inside(each), facts["key"], facts["own"])
+        found.append({"table": each.name, "kept": rows_kept, "not_back": missing})
+    return found
 
 
 def _emptied(session: Session, kept: Sequence[Kept], staying: Sequence[Kept]) -> list[str]:

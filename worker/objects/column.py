@@ -92,7 +92,7 @@ SELECT c.oid::bigint, c.relkind = 't' OR c.relkind = 'i' AND x.indrelid <> %(tab
 #: Columns whose value in older rows stands in the catalog only: a table that is written anew has it in the rows.
 _MISSING = "SELECT attnum AS number FROM pg_attribute WHERE attrelid = %s AND atthasmissing AND NOT attisdropped"
 
-#: What fires on UPDATE or DELETE, with the words that switch it back on.
+#: What fires when rows are written, with the words that switch it back on.
 _FIRING = """
 SELECT 'TRIGGER ' || quote_ident(tgname) AS what,
        CASE tgenabled WHEN 'O' THEN 'ENABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END AS on
@@ -100,7 +100,7 @@ SELECT 'TRIGGER ' || quote_ident(tgname) AS what,
 UNION ALL
 SELECT 'RULE ' || quote_ident(rulename),
        CASE ev_enabled WHEN 'O' THEN 'ENABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END
-  FROM pg_rewrite WHERE ev_class = %(table)s AND ev_type IN ('2', '4') AND ev_enabled <> 'D'
+  FROM pg_rewrite WHERE ev_class = %(table)s AND ev_type IN ('2', '3', '4') AND ev_enabled <> 'D'
  ORDER BY what
 """
 

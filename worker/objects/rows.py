@@ -380,7 +380,13 @@ def _children_first(session: Session, tables: Sequence[Watched]) -> list[Watched
 
 
 def _keep_one(watched: Watched, quarantine: str, line: int) -> Keeping:
-    facts: dict[str, Json] = {"brings_values": True, "table": watched.table, "key": list(watched.key or ())}
+    facts: dict[str, Json] = {
+        "brings_values": True,
+        "table": watched.table,
+        "key": list(watched.key or ()),
+        # What changes with the rows of another table is no sign of anybody's having changed the row.
+        "own": [name for name in watched.columns if name not in watched.cascaded],
+    }
     return Keeping(
         item(watched, line),
         remove=(),
@@ -392,17 +398,16 @@ def _keep_one(watched: Watched, quarantine: str, line: int) -> Keeping:
     )
 
 
-def _history(watched: Watched, quarantine: str) -> str:
+def _history(table: str, inside: str, keyed: Sequence[str]) -> str:
     """Return the beginning of a query that follows each row from how it began to what the run left of it.
 
     `ended` has for each row where it is kept as it was (`kept`, NULL for one that the run added), and what was left of
     it (`leaves` with its key; NULL for one that is gone). A change of the key is followed: a row appears under a key
     and vanishes from it, in turn, and the next event of a row is the one that takes it from where the last one put it.
     """
-    assert watched.key is not None  # noqa: S101 - the caller looked
-    inside, names = watched.inside(quarantine), [quoted(name) for name in watched.key]
+    names = [quoted(name) for name in keyed]
     key, new = ", ".join(names), ", ".join(f"(made).{name}" for name in names)
-    made = f"SELECT *, jsonb_populate_record(NULL::{watched.table}, {_NOW}) AS made FROM {inside}"
+    made = f"SELECT *, jsonb_populate_record(NULL::{table}, {_NOW}) AS made FROM {inside}"
     return f"""
 WITH RECURSIVE entries AS (
     SELECT {_ORDER} AS place, 0 AS half, {_EVENT} AS event, ctid AS kept, NULL::jsonb AS leaves, {key}
@@ -431,12 +436,36 @@ def _same(watched: Watched) -> str:
     return f"{match} AND (to_jsonb(now){without}) = (ended.leaves{without})"
 
 
+def not_back(session: Session, table: str, inside: str, key: Sequence[str], own: Sequence[str]) -> tuple[int, int]:
+    """Count the rows that were handed over, as they were at first, and those of them that are not in the table now.
+
+    Args:
+        session: Inside the apply of a recovery, when rows were given back.
+        table: The table, qualified and quoted.
+        inside: The table in quarantine.
+        key: What rows are told apart by.
+        own: Columns that nothing else changes.
+    """
+    columns = [quoted(name) for name in own]
+    same = " AND ".join(f"now.{quoted(name)} = kept.{quoted(name)}" for name in key)
+    now, kept = (", ".join(f"{alias}.{name}" for name in columns) for alias in ("now", "kept"))
+    alike = f"ROW({now})::record OPERATOR(pg_catalog.*=) ROW({kept})::record"
+    found = session.row(
+        f"{_history(table, inside, key)} SELECT count(*) AS kept, count(*) FILTER (WHERE NOT EXISTS"
+        f" (SELECT FROM ONLY {table} AS now WHERE {same} AND {alike})) AS missing"
+        f" FROM ended JOIN {inside} AS kept ON kept.ctid = ended.kept"
+    )
+    assert found is not None  # noqa: S101 - an aggregate always has a row
+    return found["kept"], found["missing"]
+
+
 def _take_away(watched: Watched, quarantine: str) -> tuple[str, ...]:
     """Return what takes rows away that the run added and nobody has touched since; they stay in quarantine."""
     if watched.key is None:
         return ()
     added = f"ended WHERE ended.kept IS NULL AND {_same(watched)}"
-    return (f"{_history(watched, quarantine)} DELETE FROM ONLY {watched.table} AS now USING {added}",)
+    history = _history(watched.table, watched.inside(quarantine), watched.key)
+    return (f"{history} DELETE FROM ONLY {watched.table} AS now USING {added}",)
 
 
 def _give_back(watched: Watched, quarantine: str) -> tuple[str, ...]:
@@ -445,8 +474,8 @@ def _give_back(watched: Watched, quarantine: str) -> tuple[str, ...]:
     listed, values = ", ".join(columns), ", ".join(f"kept.{name}" for name in columns)
     if watched.key is None:
         gone = f"SELECT {listed} FROM {inside} WHERE {_EVENT} = 'DELETE' ORDER BY {_ORDER}"
-        return (f"INSERT INTO {watched.table} ({listed}) OVERRIDING SYSTEM VALUE {gone}",)
-    history = _history(watched, quarantine)
+        return (f"INSERT INTO {watched.table} ({listed}) OVERRIDING SYSTEM VALUE {gone} ON CONFLICT DO NOTHING",)
+    history = _history(watched.table, inside, watched.key)
     known = f"ended JOIN {inside} AS kept ON kept.ctid = ended.kept"
     taken = " AND ".join(f"now.{quoted(name)} = kept.{quoted(name)}" for name in watched.key)
     settable = [quoted(name) for name in watched.columns if name not in watched.fixed]
@@ -457,5 +486,7 @@ def _give_back(watched: Watched, quarantine: str) -> tuple[str, ...]:
     insert = (
         f"{history} INSERT INTO {watched.table} ({listed}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {known}"
         f" WHERE ended.leaves IS NULL AND NOT EXISTS (SELECT FROM ONLY {watched.table} AS now WHERE {taken})"
+        # What is unique beside the key may be taken, too.
+        " ON CONFLICT DO NOTHING"
     )
     return (update, insert) if settable else (insert,)

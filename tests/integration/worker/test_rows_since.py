@@ -241,3 +241,85 @@ def test_survivors_rows_without_partner_do_not_stop_a_recovery(engine: Engine) -
     assert engine.query("SELECT convalidated FROM pg_constraint WHERE conname = 'lines_o_fkey'") == [
         {"convalidated": False}
     ]
+
+
+# -- rows that the plan itself had changed ---------------------------------------
+
+
+def test_newer_rows_win_and_are_counted(engine: Engine) -> None:
+    """What was changed, taken away or added since stays as it is; how many did not come back is said."""
+    engine.owner(
+        "CREATE TABLE orders (id int PRIMARY KEY, n int);INSERT INTO orders SELECT i, i FROM generate_series(1, 6) AS i"
+    )
+    engine.plan("UPDATE orders SET n = n + 100 WHERE id <= 4; DELETE FROM orders WHERE id > 4;")
+    run = completed(engine.rollback())
+
+    engine.owner(
+        "UPDATE orders SET n = 7 WHERE id = 1; DELETE FROM orders WHERE id = 2; INSERT INTO orders VALUES (5, 55)"
+    )
+    recovered = completed(engine.recover(run))
+
+    assert recovered.result is not None
+    assert recovered.result["rows"] == [
+        {"table": "public.orders", "kept": 4, "not_back": 2},
+        {"table": "public.orders", "kept": 2, "not_back": 1},
+    ]
+    assert engine.query("SELECT id, n FROM orders ORDER BY id") == [
+        {"id": 1, "n": 7},
+        {"id": 3, "n": 3},
+        {"id": 4, "n": 4},
+        {"id": 5, "n": 55},
+        {"id": 6, "n": 6},
+    ]
+
+
+def test_row_whose_other_key_was_taken(engine: Engine) -> None:
+    """A newer row has what must be unique beside the key: it stays, the preserved row is counted."""
+    engine.owner(
+        "CREATE TABLE users (id int PRIMARY KEY, mail text UNIQUE); INSERT INTO users VALUES (1, 'a'), (2, 'b')"
+    )
+    engine.plan("DELETE FROM users;")
+    run = completed(engine.rollback())
+
+    engine.owner("INSERT INTO users VALUES (9, 'a')")
+    recovered = completed(engine.recover(run))
+
+    assert recovered.result is not None
+    assert recovered.result["rows"] == [{"table": "public.users", "kept": 2, "not_back": 1}]
+    assert engine.query("SELECT * FROM users ORDER BY id") == [{"id": 2, "mail": "b"}, {"id": 9, "mail": "a"}]
+
+
+def test_rows_that_refer_to_what_is_gone(engine: Engine) -> None:
+    """Deleted rows whose parents are gone by now cannot come back: they are left out, and all else is back."""
+    engine.owner(
+        "CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1);"
+        "CREATE TABLE orders (id int PRIMARY KEY, u int REFERENCES users); INSERT INTO orders VALUES (1, 1);"
+        "CREATE TABLE other (id int PRIMARY KEY); INSERT INTO other VALUES (1)"
+    )
+    engine.plan("DELETE FROM orders; DROP TABLE other;")
+    run = completed(engine.rollback())
+
+    engine.owner("DELETE FROM users")
+    first = engine.recover(run)
+
+    assert first.state is State.COMPLETED
+    assert [step.step for step in first.steps if step.outcome == "left_out"] == ["give back rows public.orders"]
+    assert engine.query("SELECT * FROM other") == [{"id": 1}]
+    engine.owner("INSERT INTO users VALUES (1)")
+    completed(engine.recover(run))
+    assert engine.query("SELECT * FROM orders") == [{"id": 1, "u": 1}]
+
+
+def test_rules_of_the_table_hear_nothing(engine: Engine) -> None:
+    """Rows that come back are no event of the application: a rule does not write them elsewhere, or twice."""
+    engine.owner(
+        "CREATE TABLE orders (id int PRIMARY KEY); INSERT INTO orders VALUES (1), (2); CREATE TABLE heard (id int)"
+    )
+    engine.plan("DELETE FROM orders WHERE id = 1;")
+    run = completed(engine.rollback())
+
+    engine.owner("CREATE RULE hear AS ON INSERT TO orders DO ALSO INSERT INTO heard VALUES (new.id)")
+    completed(engine.recover(run))
+
+    assert engine.query("SELECT * FROM heard") == []
+    assert engine.query("SELECT * FROM orders ORDER BY id") == [{"id": 1}, {"id": 2}]
