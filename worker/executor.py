@@ -13,9 +13,8 @@ The only orchestrator. What a command comes down to is its `Procedure`'s busines
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -36,7 +35,6 @@ from ledger.errors import (
     LeaseLost,
     LedgerUnreachable,
     LockBudgetSpent,
-    LockNotAvailable,
     NeedsOperator,
     OutcomeUnknown,
     Refused,
@@ -48,9 +46,8 @@ from ledger.runs import Claim
 from ledger.settings import Settings, TargetSettings
 from worker import fence, finish, install, metrics, registry, tombstones
 from worker.apply import Apply
-from worker.checks.files import CheckFile
-from worker.checks.looking import Check, Findings, Looking, Patience
-from worker.commands import Procedure, validate
+from worker.checking import Checking
+from worker.commands import Procedure
 from worker.commands.purge import Purge
 from worker.commands.recover import Recover
 from worker.commands.rollback import Rollback
@@ -60,19 +57,14 @@ from worker.lease import Lease
 from worker.objects.remarks import as_document
 from worker.online import leftovers
 from worker.online.copying import Copying
+from worker.patience import Patience
 from worker.target import Session, connect
-from worker.work import FinishStep, Section, Work
+from worker.work import FinishStep, Work
 
-#: Longest pause between two tries at the locks.
-_MAX_PAUSE_SECONDS: Final = 2.0
 #: How often apply may find that what is copied online must be completed again.
 _COPY_TRIES: Final = 5
 #: What ends with the checks of what it touched.
 _CHECKED: Final = frozenset({Kind.ROLLBACK, Kind.RECOVER})
-#: How long the checks after COMMIT may take altogether; a validation of its own takes its time.
-_CHECK_SECONDS: Final = 30.0
-#: How many failed checks an audit event names.
-_TOLD_CHECKS: Final = 100
 
 _T = TypeVar("_T")
 
@@ -124,7 +116,7 @@ class _Attempt:
         #: Once it is, nothing that happens afterwards makes the run a failure.
         self._committed = False
         #: What it found, for the ledger.
-        self._result: dict[str, Json] | None = None
+        self._result: dict[str, Json] = {}
         self._began = time.monotonic()
         #: How it ended, for the summary.
         self.state: State | None = None
@@ -192,7 +184,8 @@ class _Attempt:
         self._journal_apply(marker)
         error = self._finish(session, marker, target)
         if error is None and self._claim.command.kind in _CHECKED:
-            self._check_afterwards(session, target)
+            found = self._checking(session, target).afterwards(self._holder)
+            self._result["validation"] = dict(found)
         return error
 
     def _procedure(self, target: TargetSettings) -> Procedure:
@@ -344,24 +337,13 @@ class _Attempt:
                 raise Expired("the time until which the command could be begun has passed; ask again")
 
     def _patiently(self, target: TargetSettings, act: Callable[[], _T]) -> _T:
-        """Try again with jitter while a lock is not granted and the budget lasts."""
-        deadline = time.monotonic() + target.lock_budget_seconds
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                return act()
-            except LockNotAvailable as error:
-                metrics.LOCK_TIMEOUTS.inc()
-                pause = random.uniform(0.1, min(_MAX_PAUSE_SECONDS, 0.2 * 2**tries))  # noqa: S311 - jitter
-                self._event("lock_waited", "waited", {"try": tries, "who": error.message})
-                self._at("lock_wait_journaled")
-                if time.monotonic() + pause > deadline:
-                    raise LockBudgetSpent(
-                        f"the locks could not be had within {target.lock_budget_seconds:g} s ({tries} tries):"
-                        f" {error.message}; let that session finish, or end it, then ask again"
-                    ) from error
-                time.sleep(pause)
+        """Try again while a lock is not granted and the budget lasts."""
+
+        def tell(tries: int, who: str) -> None:
+            self._event("lock_waited", "waited", {"try": tries, "who": who})
+            self._at("lock_wait_journaled")
+
+        return Patience(target.lock_budget_seconds, tell)(act)
 
     # -- after COMMIT -----------------------------------------------------------
 
@@ -407,50 +389,14 @@ class _Attempt:
     # -- checks -----------------------------------------------------------------
 
     def _validate(self, session: Session, target: TargetSettings) -> None:
-        """Look at everything, a file at a time; nothing is written in the target, so no fence is raised there."""
+        """Look at everything; nothing is written in the target, so no fence is raised there."""
         self._check_still_wanted()
-        asked = validate.of_command(session, self._claim.command, target)
         runs.enter(self._engine, self._claim, Phase.FINISH)
         self._at("finish_entered")
-        patience, found = Patience(target.statement_timeout_ms), [*asked.remarks]
-        for file in asked.files:
-            self._lease.check()
-            found += self._check_step(file.step, Looking(session, asked.scope, patience), (file,))
-        findings = Findings(tuple(found))
-        self._result = findings.result()
-        self._tell_failed(findings)
+        self._result.update(self._checking(session, target).everything(self._lease.check))
 
-    def _check_afterwards(self, session: Session, target: TargetSettings) -> None:
-        """Look at what the run has touched, in one step; what does not hold is told, and undoes nothing."""
-        try:
-            asked = validate.after_commit(session, self._claim.command, self._holder, target)
-        except TargetUnreachable:
-            raise
-        except StepbackError as error:
-            asked = validate.nothing(error)
-        patience = Patience(target.statement_timeout_ms, _CHECK_SECONDS)
-        findings = Findings(self._check_step("validate", Looking(session, asked.scope, patience), asked.files))
-        self._result = {**(self._result or {}), "validation": findings.result()}
-        self._tell_failed(findings)
-
-    def _check_step(self, step: str, looking: Looking, files: Sequence[CheckFile]) -> tuple[Check, ...]:
-        began = time.monotonic()
-        findings = Findings(tuple(check for file in files for check in looking.at(file)))
-        self._at("finish_step_done")
-        outcome = "failed" if findings.failed else "completed"
-        section = Section.VERIFICATION if self._claim.command.kind is Kind.ROLLBACK else None
-        told = StepRecord(Phase.FINISH, step, outcome, time.monotonic() - began, section, findings.told())
-        self._record(told, {})
-        self._at("finish_step_journaled")
-        return findings.checks
-
-    def _tell_failed(self, findings: Findings) -> None:
-        if not findings.failed:
-            return
-        named: list[Json] = [{"check": check.check, "count": check.count} for check in findings.failed[:_TOLD_CHECKS]]
-        self._event("validation_failed", "failed", {"failed": len(findings.failed), "checks": named})
-        metrics.VALIDATIONS_FAILED.labels(self._claim.command.kind.value).inc()
-        self._at("validation_journaled")
+    def _checking(self, session: Session, target: TargetSettings) -> Checking:
+        return Checking(session, self._claim.command, target, self._record, self._event, self._at)
 
     # -- how it ends ------------------------------------------------------------
 
@@ -511,7 +457,7 @@ class _Attempt:
     def _settle(self, state: State, error: StepbackError | None) -> State:
         preserved: list[Preserved] = []
         deleted = tombstones.NONE
-        result: dict[str, Json] = dict(self._result or {})
+        result = self._result
         if state is State.COMPLETED and self._claim.command.kind is not Kind.VALIDATE:
             assert self._fenced is not None  # noqa: S101 - nothing else completes without
             preserved = registry.preserved(self._fenced, self._holder)

@@ -65,7 +65,7 @@ class Findings:
         return f"{len(self.checks)} check(s): {', '.join(counted)}"
 
 
-class Patience:
+class Allowance:
     """How long checks may take: a statement each, or altogether where something waits for their end."""
 
     def __init__(self, statement_ms: int, seconds: float | None = None) -> None:
@@ -98,7 +98,7 @@ class Looking:
     session: Session
     #: What a file is asked to look at; one's own may not care.
     scope: Scope
-    patience: Patience
+    allowance: Allowance
 
     def at(self, file: CheckFile) -> tuple[Check, ...]:
         """Look at one file.
@@ -124,15 +124,15 @@ class Looking:
 
     def _ask(self, file: CheckFile, name: str, query: str) -> Sequence[Row | Check]:
         """Return the rows of a query, or the one check that says why there are none."""
-        left = self.patience.left_ms
+        left = self.allowance.left_ms
         if not left:
-            return [Check(name, "warn", None, self.patience.spent())]
+            return [Check(name, "warn", None, self.allowance.spent())]
         settings = {**self.scope.settings(), "statement_timeout": str(left)}
         try:
             columns, rows = self.session.inquire(query, settings, most=MOST_ROWS + 1, own_names=file.own)
         except (StatementFailed, NotPossible, LockNotAvailable) as error:
-            if self.patience.is_short and (isinstance(error, LockNotAvailable) or not self.patience.left_ms):
-                return [Check(name, "warn", None, self.patience.spent())]
+            if self.allowance.is_short and (isinstance(error, LockNotAvailable) or not self.allowance.left_ms):
+                return [Check(name, "warn", None, self.allowance.spent())]
             return [_failed(name, error.message)]
         if len(columns) != len(set(columns)) or set(columns) - {"query"} != COLUMNS:
             return [_failed(name, 'gives other columns than "check", status, count, detail and, perhaps, query')]

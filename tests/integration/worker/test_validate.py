@@ -11,7 +11,7 @@ from ledger.model import AuditEvent, Kind, Run, State
 from tests.harness import Engine, completed, ended, not_ok
 from worker import metrics
 from worker.checks import files, scope
-from worker.checks.looking import Findings, Looking, Patience
+from worker.checks.looking import Allowance, Findings, Looking
 
 _MIGRATION = "add_health_alerts"
 _DISABLE = "ALTER TABLE businesses DISABLE TRIGGER businesses_touch_updated_at"
@@ -179,7 +179,7 @@ def test_after_commit_time_is_short(sample_engine: Engine, tmp_path: Path) -> No
     (tmp_path / "then.sql").write_text("SELECT 'then' AS \"check\", 'ok' AS status, 1 AS count, NULL AS detail")
     slow, then = files.read(tmp_path)[-2:]
 
-    looking = Looking(sample_engine.session, scope.Scope(), Patience(60_000, 0.5))
+    looking = Looking(sample_engine.session, scope.Scope(), Allowance(60_000, 0.5))
     found = Findings(tuple(check for file in (slow, then) for check in looking.at(file)))
 
     assert [(check.check, check.status) for check in found.checks] == [("slow", "warn"), ("then", "warn")]
