@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -329,14 +329,15 @@ def not_ok(run: Run) -> dict[str, tuple[str, int | None, str]]:
     return {c["check"]: (c["status"], c["count"], c["detail"]) for c in found if c["status"] != "ok"}
 
 
-def completed(run: Run) -> Run:
-    """Return a run, and see that it completed with every step, and that no check fails after it."""
+def completed(run: Run, broken: Collection[str] = ()) -> Run:
+    """Return a run, and see that it completed with every step, and that no check fails after it but those `broken`."""
     assert run.state is State.COMPLETED, ended(run)
     if run.kind is not Kind.PURGE:
         # A purge changes nothing that checks look at.
-        assert run.validation is not None
-        assert run.validation["ok"], not_ok(run)
-    assert {step.outcome for step in run.steps} == {"completed"}, [s for s in run.steps if s.outcome != "completed"]
+        assert {name for name, (status, *_) in not_ok(run).items() if status == "fail"} <= {*broken}, not_ok(run)
+    not_done = [step for step in run.steps if step.outcome != "completed" and not (broken and step.step == "validate")]
+    assert run.steps
+    assert not not_done, not_done
     return run
 
 

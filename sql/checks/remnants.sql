@@ -37,7 +37,10 @@ WITH gone AS (
        AND NOT EXISTS (SELECT FROM emergency_backup.preserved_objects AS own
                         WHERE own.installation = there.installation AND own.run = there.run
                           AND own.how IN ('changed', 'created')
-                          AND own.objid = there.found AND own.objsubid = there.found_number)
+                          AND (own.objid = there.found AND own.objsubid = there.found_number
+                               -- A constraint that the plan makes brings its index along.
+                               OR own.catalog = 'pg_constraint' AND there.found IN (
+                                   SELECT conindid FROM pg_constraint WHERE oid = own.objid)))
 )
 SELECT format('remnant %s %s', kind, name) AS "check", 'fail' AS status, 1::bigint AS count,
        format('is there again, though run %s removed it with %s; register the migration again if it was applied again',

@@ -227,7 +227,7 @@ def test_targets(cli: CommandLine) -> None:
     assert (away["name"], away["reachable"], away["contact"]) == ("away", False, "DBA on call")
     assert away["error"]["code"] == "target_unreachable"
     assert (here["name"], here["reachable"], here["error"]) == ("goodbuy_hq", True, None)
-    assert here["quarantine"] == {"schemas": 0, "objects": 0, "bytes": 0}
+    assert here["quarantine"] == {"schemas": 0, "objects": 0, "bytes": 0, "next_expiry": None}
     assert "s3cret" not in both.run("targets").out
 
 

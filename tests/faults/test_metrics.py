@@ -23,7 +23,7 @@ _DOCS = Path(__file__).parent.parent.parent / "docs"
 _EVENTS = (
     *("run_claimed", "run_completed", "run_failed", "run_refused", "run_needs_operator"),
     *("step_completed", "step_failed", "lock_waited", "attempt_postponed", "copy_outdated"),
-    "validation_failed",
+    *("validation_failed", "step_left_out"),
 )
 
 

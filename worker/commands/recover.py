@@ -320,6 +320,8 @@ def _bring_back(session: Session, kept: Kept) -> Change:
         relation = session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],))
         # While a later stage is foreseen, its table may not be back yet.
         off, on = ((), ()) if relation is None else column.firing(session, relation)
+        if _can_be_counted(kept):
+            statements.append(rows.counted(kept.id, facts["table"], inside(kept), facts["key"], facts["own"]))
         statements = [*off, *statements, *on]
     if "what" in facts:
         statements = list(altered.back(session, kept.address, statements, facts))
@@ -377,14 +379,19 @@ def _permits_of_facts(session: Session, kept: Kept) -> Permits:
     }
 
 
+def _can_be_counted(kept: Kept) -> bool:
+    """Whether rows that a plan had changed can be told from those that are there now."""
+    facts = kept.definition["facts"]
+    return bool(kept.kind == "rows" and facts.get("own") and facts.get("key"))
+
+
 def _rows_not_back(session: Session, kept: Sequence[Kept]) -> list[Json]:
     """Count what newer rows kept from coming back, of rows that the plan had changed; it stays in quarantine."""
     found: list[Json] = []
     for each in kept:
-        facts = each.definition["facts"]
-        if each.kind != "rows" or not facts.get("own") or not facts.get("key"):
+        if not _can_be_counted(each):
             continue
-        rows_kept, missing = rows.not_back(session, facts["table"], inside(each), facts["key"], facts["own"])
+        rows_kept, missing = rows.count_of(session, each.id)
         found.append({"table": each.name, "kept": rows_kept, "not_back": missing})
     return found
 

@@ -436,11 +436,13 @@ def _same(watched: Watched) -> str:
     return f"{match} AND (to_jsonb(now){without}) = (ended.leaves{without})"
 
 
-def not_back(session: Session, table: str, inside: str, key: Sequence[str], own: Sequence[str]) -> tuple[int, int]:
-    """Count the rows that were handed over, as they were at first, and those of them that are not in the table now.
+def counted(kept: int, table: str, inside: str, key: Sequence[str], own: Sequence[str]) -> str:
+    """Return what counts the rows that were handed over, and those that are not in the table as they were at first.
+
+    It belongs right after they are given back: later on, columns may have other names and types.
 
     Args:
-        session: Inside the apply of a recovery, when rows were given back.
+        kept: Number under which they are preserved.
         table: The table, qualified and quoted.
         inside: The table in quarantine.
         key: What rows are told apart by.
@@ -448,15 +450,25 @@ def not_back(session: Session, table: str, inside: str, key: Sequence[str], own:
     """
     columns = [quoted(name) for name in own]
     same = " AND ".join(f"now.{quoted(name)} = kept.{quoted(name)}" for name in key)
-    now, kept = (", ".join(f"{alias}.{name}" for name in columns) for alias in ("now", "kept"))
-    alike = f"ROW({now})::record OPERATOR(pg_catalog.*=) ROW({kept})::record"
-    found = session.row(
-        f"{_history(table, inside, key)} SELECT count(*) AS kept, count(*) FILTER (WHERE NOT EXISTS"
+    now, then = (", ".join(f"{alias}.{name}" for name in columns) for alias in ("now", "kept"))
+    alike = f"ROW({now})::record OPERATOR(pg_catalog.*=) ROW({then})::record"
+    return (
+        f"CREATE TEMPORARY TABLE {quoted(_tally(kept))} ON COMMIT DROP AS {_history(table, inside, key)}"
+        f" SELECT count(*) AS kept, count(*) FILTER (WHERE NOT EXISTS"
         f" (SELECT FROM ONLY {table} AS now WHERE {same} AND {alike})) AS missing"
         f" FROM ended JOIN {inside} AS kept ON kept.ctid = ended.kept"
     )
+
+
+def count_of(session: Session, kept: int) -> tuple[int, int]:
+    """Return what was counted: rows that were handed over, and those of them that did not come back."""
+    found = session.row(f"SELECT kept, missing FROM {quoted('pg_temp', _tally(kept))}")
     assert found is not None  # noqa: S101 - an aggregate always has a row
     return found["kept"], found["missing"]
+
+
+def _tally(kept: int) -> str:
+    return f"stepback tally {kept}"
 
 
 def _take_away(watched: Watched, quarantine: str) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ def rolled_back(engine: Engine, case: Case) -> tuple[Run, Picture]:
         pytest.skip(f"PostgreSQL {engine.postgres.version} does not know {case.why}")
     engine.owner(BYSTANDERS + case.given)
     engine.plan(case.plan, accepts=case.accepts)
-    run = completed(engine.rollback())
+    run = completed(engine.rollback(), case.broken)
     return run, engine.picture()
 
 
@@ -66,7 +66,7 @@ LEAVING = [case for case in CASES if str(case.id).split(": ", maxsplit=1)[0] in 
 def test_what_a_recovery_leaves_behind_can_be_deleted(engine: Engine, case: Case) -> None:
     """Copies that stayed in quarantine, and what the recovery itself took away, go as well; what came back stays."""
     run, _between = rolled_back(engine, case)
-    back = completed(engine.recover(run))
+    back = completed(engine.recover(run), case.broken)
     after = engine.picture()
 
     for subject in (run, back):

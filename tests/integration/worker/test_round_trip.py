@@ -89,11 +89,11 @@ def round_trip(engine: Engine, case: Case, *, online_rows: int | None = None) ->
     )
     before = engine.picture()
 
-    first = completed(engine.rollback())
+    first = completed(engine.rollback(), case.broken)
     between, kept = engine.picture(), engine.kept(first)
     rolled_back_again = engine.deliver(first.command_id)
     held = {row.inside: contents(engine, row) for row in kept if row.inside is not None}
-    back = completed(engine.recover(first))
+    back = completed(engine.recover(first), case.broken)
     recovered_again = engine.deliver(back.command_id)
     after = engine.picture()
 
@@ -110,11 +110,11 @@ def round_trip(engine: Engine, case: Case, *, online_rows: int | None = None) ->
     assert not recovered_again
     assert after == before
     assert engine.registry() == ["recovered"]
-    second = completed(engine.rollback())
+    second = completed(engine.rollback(), case.broken)
     assert engine.picture() == between
-    completed(engine.recover(second))
+    completed(engine.recover(second), case.broken)
     assert engine.picture() == before
-    completed(engine.rollback())
+    completed(engine.rollback(), case.broken)
 
 
 def contents(engine: Engine, row: KeptRow) -> list[dict[str, Any]]:

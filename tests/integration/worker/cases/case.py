@@ -46,6 +46,8 @@ class Case:
     leaves: tuple[str, ...] = ()
     #: Whether survivors are changed, so that their lines differ in ways that `leaves` need not tell.
     alters: bool = False
+    #: Checks that fail because of what is given, or of what the plan says.
+    broken: tuple[str, ...] = ()
     #: Oldest PostgreSQL that knows what is used here, and why.
     since: int = 15
     why: str = ""

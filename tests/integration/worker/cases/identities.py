@@ -51,6 +51,7 @@ IDENTITIES = (
         "ALTER TABLE t ALTER id DROP IDENTITY; CREATE SEQUENCE own OWNED BY t.id; ALTER TABLE t ALTER id SET DEFAULT nextval('own');",
         keeps=("defined sequence public.t_id_seq", "created sequence public.own", _ID),
         alters=True,
+        broken=("sequence public.own",),
     ),
     Case(
         "of a partitioned table",

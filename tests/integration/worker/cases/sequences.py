@@ -83,6 +83,7 @@ SEQUENCES = (
             "defined table constraint orders_n_key on public.orders",
         ),
         keeps_18=("defined table constraint orders_n_not_null on public.orders",),
+        broken=('sequence public."se\'q %s"',),
     ),
     Case(
         "unlogged table with an identity",

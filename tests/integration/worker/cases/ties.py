@@ -111,6 +111,7 @@ TIES = (
             "changed table public.lone",
         ),
         alters=True,
+        broken=("sequence public.p_id_seq",),
         since=17,
         why="identities of partitions",
     ),
