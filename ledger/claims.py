@@ -11,7 +11,7 @@ from sqlalchemy import text
 from ledger.audit import append
 from ledger.database import transaction
 from ledger.errors import LeaseLost
-from ledger.model import Command, Event, Json, Kind, Phase
+from ledger.model import Command, Event, Json, Kind, Phase, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,7 +36,7 @@ _CLAIM = text(
     RETURNING run.run, run.attempt, run.started_at, clock_timestamp() AS claimed_at,
               command.command_id, command.kind, command.target, command.migration, command.subject_run,
               command.plan_sha256, command.requested_by, command.reason, command.not_after, command.accept_sha256,
-              command.conditions, command.report
+              command.policy, command.conditions, command.report
     """
 )
 
@@ -141,6 +141,7 @@ def _command(row: Row[Any]) -> Command:
         reason=row.reason,
         not_after=row.not_after,
         accept_sha256=row.accept_sha256,
+        policy=None if row.policy is None else Policy(row.policy),
         conditions=row.conditions,
         report=row.report,
     )

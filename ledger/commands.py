@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 _INSERT = text(
     """
     INSERT INTO ledger.commands (command_id, kind, target, migration, subject_run, plan_sha256, requested_by, reason,
-                                 not_after, accept_sha256, conditions, report, idempotency_key, envelope)
+                                 not_after, accept_sha256, policy, conditions, report, idempotency_key, envelope)
     VALUES (:command_id, :kind, :target, :migration, :subject_run, :plan_sha256, :requested_by, :reason,
-            :not_after, :accept_sha256, CAST(:conditions AS jsonb), :report, :idempotency_key, :envelope)
+            :not_after, :accept_sha256, :policy, CAST(:conditions AS jsonb), :report, :idempotency_key, :envelope)
     ON CONFLICT DO NOTHING
     RETURNING command_id
     """
@@ -29,7 +29,7 @@ _QUEUE = text("INSERT INTO ledger.runs (command_id) VALUES (:command_id) RETURNI
 
 _KNOWN = text(
     """
-    SELECT run, command_id, kind, target, migration, subject_run, accept_sha256, conditions, report, envelope
+    SELECT run, command_id, kind, target, migration, subject_run, accept_sha256, policy, conditions, report, envelope
     FROM ledger.commands JOIN ledger.runs USING (command_id)
     WHERE command_id = :command_id OR (requested_by = :requested_by AND idempotency_key = :idempotency_key)
     ORDER BY command_id = :command_id DESC
@@ -39,7 +39,7 @@ _KNOWN = text(
 
 
 #: What makes two commands ask for the same.
-_ASKED = ("kind", "target", "migration", "subject_run", "accept_sha256", "conditions", "report")
+_ASKED = ("kind", "target", "migration", "subject_run", "accept_sha256", "policy", "conditions", "report")
 
 _EXPIRED = text("SELECT clock_timestamp() >= :not_after")
 

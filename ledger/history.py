@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Connection, Row, text
 
 from ledger.errors import UnknownRun
-from ledger.model import Kind, Phase, Preserved, Run, RunError, State, StepRecord
+from ledger.model import Kind, Phase, Policy, Preserved, Run, RunError, State, StepRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ _RUNS: Final = """
            run.state, run.phase, run.attempt, command.requested_by, command.reason, command.submitted_at,
            run.started_at, run.finished_at, run.blocked_seconds,
            coalesce(run.plan_sha256, command.plan_sha256) AS plan_sha256, run.impact_sha256,
-           run.error_code, run.error_message, command.accept_sha256, command.conditions, run.result
+           run.error_code, run.error_message, command.accept_sha256, command.policy, command.conditions, run.result
     FROM ledger.runs AS run JOIN ledger.commands AS command USING (command_id)
 """
 
@@ -131,6 +131,7 @@ def _run(row: Row[Any]) -> Run:
             **values,
             "kind": Kind(values["kind"]),
             "state": State(values["state"]),
+            "policy": None if values["policy"] is None else Policy(values["policy"]),
             "phase": None if phase is None else Phase(phase),
             "error": None if code is None else RunError(code, message),
         }

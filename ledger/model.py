@@ -22,6 +22,17 @@ class Kind(StrEnum):
     PURGE = "purge"
 
 
+class Policy(StrEnum):
+    """Which row wins where a preserved one meets one that was written since."""
+
+    #: The newer row stays as it is; how many there are is reported.
+    SKIP = "skip"
+    #: The preserved row takes its place; the newer one is kept in quarantine.
+    OVERWRITE = "overwrite"
+    #: The newer row stays, and the preserved one is put into a table for review.
+    ASIDE = "aside"
+
+
 class State(StrEnum):
     """Where a run stands. The ledger's runs_state_check constraint lists the same words."""
 
@@ -66,6 +77,8 @@ class Command:
     not_after: datetime
     #: Hash of the one impact that may go along though the plan does not name all of it; None accepts nothing.
     accept_sha256: str | None = None
+    #: For a recovery; None leaves newer rows as they are.
+    policy: Policy | None = None
     #: For a recovery, which rows come back, by table; None: all, or as the plan's recover.sql says.
     conditions: Mapping[str, str] | None = None
     #: For a recovery, a query for one row of figures about what came back.
@@ -144,6 +157,7 @@ class Run:
     #: What preflight remarked upon: what else mentions or needs what goes.
     notes: tuple[str, ...] = ()
     #: As the command was given them.
+    policy: Policy | None = None
     conditions: Mapping[str, str] | None = None
     #: What it found: checks, figures, what was deleted.
     result: Mapping[str, Json] | None = None

@@ -91,6 +91,7 @@ def pinned(request: Request, migration: str | None, pin: Pin) -> Command:
         reason=request.reason,
         not_after=request.not_after,
         accept_sha256=request.accept_sha256,
+        policy=request.policy,
         conditions=request.conditions,
         report=request.report,
     )

@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ledger.errors import BadName, BadRequest, Refused
-from ledger.model import Kind
+from ledger.model import Kind, Policy
 
 #: Longest reason in characters.
 MAX_REASON = 500
@@ -55,6 +55,8 @@ class Request:
     #: SHA-256 of the impact that may go along though the plan does not name all of it, as a refusal or a dry run tells
     #: it; None accepts nothing. Only for a rollback.
     accept_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    #: Which row wins where a preserved one meets a newer one; None: the newer one stays. Only for a recovery.
+    policy: Policy | None = None
     #: SQL conditions on preserved rows, by table: only rows that meet theirs come back. Only for a recovery.
     conditions: dict[str, str] | None = None
     #: A query for one row of figures about what came back. Only for a recovery.
@@ -112,8 +114,8 @@ def _check_kind(request: Request) -> None:
         raise BadRequest(f"a {kind} names {'a migration, not a run' if request.subject_run else 'the run it is about'}")
     if request.kind is not Kind.ROLLBACK and (request.plan_sha256, request.accept_sha256) != (None, None):
         raise BadRequest(f"a {kind} has no plan and no impact to accept")
-    if request.kind is not Kind.RECOVER and (request.conditions, request.report) != (None, None):
-        raise BadRequest(f"a {kind} brings nothing back: conditions and report are a recovery's")
+    if request.kind is not Kind.RECOVER and (request.policy, request.conditions, request.report) != (None, None, None):
+        raise BadRequest(f"a {kind} brings nothing back: policy, conditions and report are a recovery's")
 
 
 def strict_json(what: str, data: bytes, refused: type[Refused] = BadRequest) -> dict[str, Any]:

@@ -129,6 +129,7 @@ def _submitted(command: Command, run: int, envelope: str) -> Event:
         "subject_run": command.subject_run,
         "plan_sha256": command.plan_sha256,
         "accept_sha256": command.accept_sha256,
+        "policy": command.policy,
         "conditions": None if command.conditions is None else dict(command.conditions),
         "report": command.report,
         # Binds the signed text, reason included, to the chain without copying free text into it.

@@ -11,7 +11,7 @@ from ledger.doorbell import open_doorbell
 from ledger.errors import BadName, UnknownRun
 from ledger.history import find
 from ledger.installation import installation_id
-from ledger.model import Kind
+from ledger.model import Kind, Policy
 from producers.envelope import Request, sign
 from producers.submit import Submitted, refuse, submit
 from stepback.installation import Installation, secret
@@ -44,9 +44,23 @@ def ask_rollback(
 
 
 def ask_recover(
-    here: Installation, *, run: int, reason: str, member: str | None = None, selection: Selection | None = None
+    here: Installation,
+    *,
+    run: int,
+    reason: str,
+    member: str | None = None,
+    selection: Selection | None = None,
+    policy: Policy | None = None,
 ) -> Submitted:
     """Ask for a completed rollback to be undone, or one member of a composite plan, or some rows of its tables.
+
+    Args:
+        here: The installation.
+        run: The rollback.
+        reason: Why.
+        member: Of a composite plan, the only one that is meant.
+        selection: Which rows come back; None: all.
+        policy: Which row wins where one meets a newer one; None: the newer one.
 
     Raises:
         UnknownRun: There is no such run; it is in the audit log.
@@ -60,6 +74,7 @@ def ask_recover(
         migration=member,
         subject_run=run,
         reason=reason,
+        policy=policy,
         conditions=dict(chosen.conditions) or None,
         report=chosen.report,
     )
@@ -139,6 +154,7 @@ def _ask(
     migration: str | None = None,
     subject_run: int | None = None,
     accept_sha256: str | None = None,
+    policy: Policy | None = None,
     conditions: dict[str, str] | None = None,
     report: str | None = None,
 ) -> Submitted:
@@ -150,6 +166,7 @@ def _ask(
         migration=migration,
         subject_run=subject_run,
         accept_sha256=accept_sha256,
+        policy=policy,
         conditions=conditions,
         report=report,
         reason=reason,

@@ -123,7 +123,8 @@ class Apply:
         session = self.session
         self._change(work.changes, journal)
         work = self._later(work, journal)
-        result = self.procedure.outcome(session, journal.left)
+        outcome = self.procedure.outcome(session, journal.left)
+        work = replace(work, finish=(*outcome.finish, *work.finish))
         notes = _notes(work, journal.left)
         say = partial(registry.set_status, session, work.registry_ids.values(), work.outcome_status, notes)
         journal.timed("update the registry", partial(say, self.holder.run), Section.MIGRATION_TRACKING_UPDATE)
@@ -136,9 +137,8 @@ class Apply:
         check("prove", partial(prove, session, witness, work.permits, work.writes, looked, work.advise))
         self.at("proved")
         blocked_seconds = round(time.monotonic() - first_lock, 6)
-        fence.mark(
-            session, self.holder, Done(self.kind, self.migration, work, tuple(journal.steps), blocked_seconds, result)
-        )
+        done = Done(self.kind, self.migration, work, tuple(journal.steps), blocked_seconds, outcome.result)
+        fence.mark(session, self.holder, done)
         self.at("marked")
 
     def _later(self, work: Work, journal: Journal) -> Work:

@@ -9,7 +9,7 @@ import click
 
 from ledger.database import transaction
 from ledger.history import find
-from ledger.model import Kind, Run, State
+from ledger.model import Kind, Policy, Run, State
 from producers.submit import NotRung, Submitted
 from stepback.asking import ask_recover, ask_rollback, ask_validate, runs_needed, selection_of
 from stepback.cli import exits
@@ -87,6 +87,12 @@ def rollback(
     metavar="TABLE=CONDITION",
     help="Only rows of TABLE that meet an SQL condition; the rest is kept. Once for each table.",
 )
+@click.option(
+    "--policy",
+    type=click.Choice(Policy, case_sensitive=False),
+    help="Where a changed row meets a newer one: leave the newer one (skip, the default), put the preserved one in its"
+    " place (overwrite), or put that into a table for review (aside). None is lost.",
+)
 @manners
 def recover(
     *,
@@ -95,6 +101,7 @@ def recover(
     with_dependencies: bool,
     selective: bool,
     conditions: tuple[tuple[str, str], ...],
+    policy: Policy | None,
     reason: str,
     wait: bool,
     timeout: float | None,
@@ -111,7 +118,7 @@ def recover(
                 return code
         return carry_through(
             here,
-            lambda: ask_recover(here, run=run, member=member, reason=reason, selection=chosen),
+            lambda: ask_recover(here, run=run, member=member, reason=reason, selection=chosen, policy=policy),
             wait=wait or timeout is not None,
             timeout=timeout,
             as_json=as_json,

@@ -49,6 +49,7 @@ def of_run(run: Run) -> Document:
         "plan_sha256": run.plan_sha256,
         "impact_sha256": run.impact_sha256,
         "accept_sha256": run.accept_sha256,
+        "policy": run.policy and run.policy.value,
         "conditions": None if run.conditions is None else dict(run.conditions),
         "error": run.error and {"code": run.error.code, "message": run.error.message},
         "steps": [

@@ -21,7 +21,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 #: The promised keys, in the order in which they come.
 _RUN = (
     "run command_id kind target migration subject_run state phase attempt requested_by reason submitted_at started_at"
-    " finished_at blocked_seconds plan_sha256 impact_sha256 accept_sha256 conditions error steps preserved notes"
+    " finished_at blocked_seconds plan_sha256 impact_sha256 accept_sha256 policy conditions error steps preserved notes"
     " result summary"
 )
 _PLAN = "migration target plan_sha256 impact_sha256 statements impact locks refusals notes mentions pins next"

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ledger.model import Json
 from worker.target import Row, Session
 from worker.work import FinishStep, Stage, Work
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a command beside its steps."""
+
+    #: For the ledger, by the names that docs/recovering.md gives.
+    result: Mapping[str, Json] = field(default_factory=dict)
+    #: To be done after COMMIT, because of what came of it.
+    finish: tuple[FinishStep, ...] = ()
 
 
 class Procedure(Protocol):
@@ -25,7 +36,7 @@ class Procedure(Protocol):
     def record_stage(self, session: Session, number: int, created: Sequence[Row]) -> tuple[FinishStep, ...]:
         """Write down what a later stage preserved, and what it created; return what is to be done after COMMIT."""
 
-    def outcome(self, session: Session, left: Mapping[str, str]) -> Mapping[str, Json]:
+    def outcome(self, session: Session, left: Mapping[str, str]) -> Outcome:
         """Say what came of it, after the last change and in the same transaction.
 
         Args:

@@ -11,7 +11,7 @@ from worker.commands.rights import plan_owner
 from worker.objects import rows
 from worker.objects.keeping import Action, Address, Item, Keeping, Permits, merge, quoted
 from worker.objects.quarantine import Quarantine
-from worker.objects.rows import Watched
+from worker.objects.row_events import Watched
 from worker.online.choice import Chooser
 from worker.plan import preserves
 from worker.plan import stages as plan_stages

@@ -62,6 +62,8 @@ def refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
         problems.extend(conflicts.of_schema(session, facts.get("schema_must_be_free")))
         if "bound" in facts:
             problems.extend(conflicts.of_partition(session, k.name, facts))
+        if k.kind == "rows":
+            problems.extend(_row_conflicts(session, k, kept))
         if "column" in facts:
             problems.extend(_column_conflicts(session, k, kept))
         problems.extend(
@@ -187,6 +189,20 @@ def _column_conflicts(session: Session, kept: Kept, all_kept: Sequence[Kept]) ->
                 " default: give it one of its own in a migration, or remove these rows"
             )
     return problems
+
+
+def _row_conflicts(session: Session, kept: Kept, all_kept: Sequence[Kept]) -> list[str]:
+    """Say which columns rows have lost since."""
+    facts = kept.definition["facts"]
+    found = session.rows(
+        "SELECT attname::text AS name FROM pg_attribute"
+        " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
+        (facts["table"],),
+    )
+    lost = {*facts.get("own", ())} - {row["name"] for row in found}
+    if not found or not lost or _is_undone(kept, all_kept):
+        return []
+    return [f"{kept.name} has lost {', '.join(sorted(lost))}, which the rows of {inside(kept)} have"]
 
 
 def _is_undone(kept: Kept, all_kept: Sequence[Kept]) -> bool:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from ledger.errors import LockNotAvailable, NothingToPurge, StillNeeded
-from ledger.model import Command, Json, Kind, State
+from ledger.model import Command, Kind, State
 from ledger.subjects import Subject
 from worker import fence, stock, tombstones
+from worker.commands import Outcome
 from worker.commands.backup_views import drop_views, show_next
 from worker.commands.holds import refuse_what_is_held
 from worker.commands.locks import locks_of
@@ -87,10 +88,10 @@ class Purge:
             permits=merge([dict.fromkeys(tied.parts, GONE), _schemas(session, schemas), hidden_permits]),
         )
 
-    def outcome(self, session: Session, left: Mapping[str, str]) -> Mapping[str, Json]:
+    def outcome(self, session: Session, left: Mapping[str, str]) -> Outcome:
         """Say nothing here: tombstones say what was deleted, and none of it may be left out."""
         del session, left
-        return {}
+        return Outcome()
 
     def registry_rows(self, session: Session) -> list[int]:
         """Return none: the migration stays as its rollback or recovery left it."""

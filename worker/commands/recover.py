@@ -7,16 +7,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from ledger.errors import Conflict, ImpactNotAccepted, LockNotAvailable, NothingToRecover
-from ledger.model import Command, Json
+from ledger.model import Command, Json, Policy
 from worker import fence, registry
-from worker.commands import selecting
+from worker.commands import Outcome, selecting
 from worker.commands.backup_views import drop_views
 from worker.commands.locks import locks_of, relation_names
-from worker.commands.obstacles import inside, refuse_conflicts, refuse_foreign_needs
+from worker.commands.meeting import Meetings
+from worker.commands.obstacles import refuse_conflicts, refuse_foreign_needs
 from worker.commands.rollback import counting_steps
 from worker.commands.selecting import Parted
 from worker.fence import Holder, Marker
-from worker.objects import altered, column, inheritance, ownership, retyped, rows, sequence, table
+from worker.objects import altered, column, inheritance, ownership, retyped, sequence, table
 from worker.objects import type as type_
 from worker.objects.keeping import GONE, Action, Address, Item, Keeping, Permits, merge, quoted
 from worker.objects.quarantine import Quarantine
@@ -50,6 +51,8 @@ class Recover:
         self._report = command.report
         self._parted: tuple[Parted, ...] = ()
         self._figures: list[Json] = []
+        self._policy = command.policy or Policy.SKIP
+        self._meetings = Meetings(self._policy, self._aside)
 
     def prepare(self, session: Session) -> Work:
         """Look at what the run keeps and say how it comes back, in reverse order.
@@ -66,6 +69,7 @@ class Recover:
         self._kept = [_as_it_stands(session, each) for each in wanted]
         if marker is None or not self._kept:
             raise NothingToRecover(_why_nothing(session, subject, self._migration, marker))
+        self._meetings = Meetings(self._policy, self._aside)
         refuse_conflicts(session, self._kept)
         refuse_foreign_needs(session, self._kept)
         self._parted = selecting.part(session, self._kept, self._conditions, self._aside)
@@ -82,7 +86,7 @@ class Recover:
             plan_sha256=None,
             locks=_locks(session, self._kept),
             changes=(*views, *first.changes),
-            groundwork=selecting.groundwork(self._parted),
+            groundwork=self._groundwork(),
             later=tuple(self._foresee(session, group) for group in self._groups[1:]),
             permits=merge([first.permits, view_permits, selecting.permits(session, self._parted)]),
             writes=first.writes | {each.kept.address.objid for each in self._parted},
@@ -90,6 +94,12 @@ class Recover:
             registry_ids=self._registry_ids(marker, whole=len(self._kept) == len(kept)),
             outcome_status="recovered",
         )
+
+    def _groundwork(self) -> tuple[Change, ...]:
+        if not self._parted and not self._meetings.keeps(self._kept):
+            return ()
+        create = Change(f"create {self._aside}", (f"CREATE SCHEMA {quoted(self._aside)}",))
+        return (create, *selecting.groundwork(self._parted))
 
     def _is_wanted(self, marker: Marker, kept: Kept) -> bool:
         """Whether an object comes back: all of a run's, or those of one member of a composite plan."""
@@ -123,8 +133,8 @@ class Recover:
         if taken != len(self._kept):
             raise LockNotAvailable(f"what run {self._subject} keeps was recovered or purged meanwhile")
 
-    def outcome(self, session: Session, left: Mapping[str, str]) -> Mapping[str, Json]:
-        """Say what rows did not let back; it stays preserved, and another recovery may bring it."""
+    def outcome(self, session: Session, left: Mapping[str, str]) -> Outcome:
+        """Say what rows did not let back, which stays preserved; keep what gave way to what came back."""
         staying = [kept for kept in self._kept if _may_be_left(kept) and _verb(kept) in left]
         session.execute(
             "UPDATE emergency_backup.preserved_objects SET recovered_by = NULL, recovered_at = NULL"
@@ -132,10 +142,14 @@ class Recover:
             ([kept.id for kept in staying],),
         )
         told: list[Json] = [{"step": step, "reason": reason} for step, reason in left.items()]
-        told_of_rows = _rows_not_back(session, [kept for kept in self._kept if kept not in staying])
+        rows, gave_way = self._meetings.come_to(session, [kept for kept in self._kept if kept not in staying])
+        names = relation_names(session, {oid for keeping in gave_way for oid in keeping.locks})
+        registry.preserve(session, self._holder, self._migration, gave_way, names=names, after=self._recorded)
+        if self._groundwork() and not self._parted and not gave_way:
+            session.execute(f"DROP SCHEMA {quoted(self._aside)}")
         figures: dict[str, Json] = {"objects": len(self._kept) - len(staying), "left_out": told}
-        lists = {"tables": self._figures, "rows": told_of_rows}
-        return {**figures, **{name: found for name, found in lists.items() if found}}
+        lists = {"tables": self._figures, "rows": rows}
+        return Outcome({**figures, **{name: found for name, found in lists.items() if found}}, counting_steps(gave_way))
 
     def stage(self, session: Session, number: int) -> Stage:
         """Bring back, or take away what the rollback created, on the catalog as it is by now."""
@@ -171,7 +185,7 @@ class Recover:
         closing = self._emptied if number == len(self._groups) - 1 else []
         return Stage(
             (
-                *(change for kept in group for change in (_bring_back(session, kept), *_rules(kept))),
+                *(change for kept in group for change in (_bring_back(session, kept, self._meetings), *_rules(kept))),
                 *(Change(f"close {name}", (f"DROP SCHEMA {quoted(name)}",)) for name in closing),
             ),
             merge([*(_permits(session, kept) for kept in group), _schemas(session, closing)]),
@@ -202,7 +216,7 @@ class Recover:
         return tuple(
             Change(_verb(kept), tuple(kept.definition["restore"]))
             if kept.address.objid in away
-            else _bring_back(session, kept)
+            else _bring_back(session, kept, self._meetings)
             for kept in group
         )
 
@@ -313,16 +327,14 @@ def _locks(session: Session, kept: Sequence[Kept]) -> tuple[Lock, ...]:
     return locks_of(session, dict.fromkeys((oid for oid in oids if oid is not None), "ACCESS EXCLUSIVE"))
 
 
-def _bring_back(session: Session, kept: Kept) -> Change:
+def _bring_back(session: Session, kept: Kept, meetings: Meetings) -> Change:
     statements = list(kept.definition["restore"])
     facts = kept.definition["facts"]
     if facts.get("brings_values"):
         relation = session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],))
         # While a later stage is foreseen, its table may not be back yet.
         off, on = ((), ()) if relation is None else column.firing(session, relation)
-        if _can_be_counted(kept):
-            statements.append(rows.counted(kept.id, facts["table"], inside(kept), facts["key"], facts["own"]))
-        statements = [*off, *statements, *on]
+        statements = [*off, *statements, *meetings.after(session, kept), *on]
     if "what" in facts:
         statements = list(altered.back(session, kept.address, statements, facts))
     elif "grants" in facts:
@@ -377,23 +389,6 @@ def _permits_of_facts(session: Session, kept: Kept) -> Permits:
     return {
         Address("pg_class", relation, number): frozenset({"atthasdef", "attnotnull"}) for relation, number in touched
     }
-
-
-def _can_be_counted(kept: Kept) -> bool:
-    """Whether rows that a plan had changed can be told from those that are there now."""
-    facts = kept.definition["facts"]
-    return bool(kept.kind == "rows" and facts.get("own") and facts.get("key"))
-
-
-def _rows_not_back(session: Session, kept: Sequence[Kept]) -> list[Json]:
-    """Count what newer rows kept from coming back, of rows that the plan had changed; it stays in quarantine."""
-    found: list[Json] = []
-    for each in kept:
-        if not _can_be_counted(each):
-            continue
-        rows_kept, missing = rows.count_of(session, each.id)
-        found.append({"table": each.name, "kept": rows_kept, "not_back": missing})
-    return found
 
 
 def _emptied(session: Session, kept: Sequence[Kept], staying: Sequence[Kept]) -> list[str]:

@@ -11,6 +11,7 @@ from ledger.errors import ImpactChanged, ImpactNotAccepted, NothingToRollBack, P
 from ledger.model import Command, Json
 from ledger.settings import TargetSettings
 from worker import compatibility, gates, registry
+from worker.commands import Outcome
 from worker.commands.asides import Asides, compile_asides, gather
 from worker.commands.compiling import Compiled, Staged, compile_stage, staged
 from worker.commands.locks import locks_of, relation_names
@@ -281,10 +282,10 @@ class Rollback:
         registry.preserve(session, self._holder, plan.migration, keepings, names=names, after=self._recorded)
         self._recorded += len(keepings)
 
-    def outcome(self, session: Session, left: Mapping[str, str]) -> Mapping[str, Json]:
+    def outcome(self, session: Session, left: Mapping[str, str]) -> Outcome:
         """Say nothing beside the steps; nothing of a rollback may be left out."""
         del session, left
-        return {}
+        return Outcome()
 
     def registry_rows(self, session: Session) -> list[int]:
         """Return the registry rows of the plan and its members; a folder plan that nobody registered gets one."""

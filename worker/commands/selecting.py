@@ -104,12 +104,8 @@ def _part(session: Session, kept: Sequence[Kept], table: str, condition: str, as
 
 
 def groundwork(parted: Sequence[Parted]) -> tuple[Change, ...]:
-    """Return what parts the rows, before the locks."""
-    if not parted:
-        return ()
-    schema = parted[0].aside
-    create = Change(f"create {schema}", (f"CREATE SCHEMA {quoted(schema)}",))
-    return (create, *(change for each in parted for change in _changes(each)))
+    """Return what parts the rows, before the locks, once there is a schema for those that stay."""
+    return tuple(change for each in parted for change in _changes(each))
 
 
 def _changes(parted: Parted) -> tuple[Change, ...]:

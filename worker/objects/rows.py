@@ -8,59 +8,18 @@ counters then tell whether any row got by.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
 from ledger.errors import PlanRefused, WouldLoseData
-from ledger.model import Json
+from worker.objects import row_events
 from worker.objects.column import rewritten
-from worker.objects.keeping import Action, Address, Item, Keeping, Permits, literal, merge, quoted
+from worker.objects.keeping import Address, Item, Keeping, Permits, literal, merge, quoted
+from worker.objects.row_events import EVENT, NOW, ORDER, Watched
 from worker.target import Session
 
-#: Columns that a table in quarantine has beside those of the rows; no column of an application has a space there.
-_ORDER, _EVENT, _NOW = '"stepback order"', '"stepback event"', '"stepback now"'
 _TRIGGER: Final = '"stepback capture"'
 _TRUNCATE: Final = '"stepback capture truncate"'
-
-
-@dataclass(frozen=True)
-class Watched:
-    """A table whose rows are handed over while a statement runs."""
-
-    oid: int
-    schema: str
-    name: str
-    #: As pg_identify_object gives it.
-    identity: str
-    #: Which of the script's statements watches it: each has tables of its own.
-    stage: int
-    #: Columns that hold values of their own: generated ones are left out.
-    columns: tuple[str, ...]
-    #: What a row is told apart by; None if nothing does.
-    key: tuple[str, ...] | None
-    #: Columns that no UPDATE can set: identity, always generated.
-    fixed: frozenset[str]
-    #: Columns that a change of the row referred to changes too.
-    cascaded: tuple[str, ...]
-
-    @property
-    def table(self) -> str:
-        """Its name, qualified and quoted."""
-        return quoted(self.schema, self.name)
-
-    def inside(self, quarantine: str) -> str:
-        """The table in quarantine that its rows go to."""
-        return quoted(quarantine, self.relation)
-
-    @property
-    def relation(self) -> str:
-        """Plain name of that table."""
-        return f"rows_{self.oid}_{self.stage}"
-
-    def noted(self, quarantine: str) -> str:
-        """The table in quarantine that says what became of its triggers while the statement ran."""
-        return quoted(quarantine, f"watch_{self.oid}_{self.stage}")
 
 
 def _word(name: str) -> str:
@@ -224,8 +183,7 @@ def reach(session: Session, tables: Iterable[int], line: int, stage: int) -> lis
 
 def item(watched: Watched, line: int) -> Item:
     """Return what the impact says of a table whose rows may change."""
-    address = Address("pg_class", watched.oid)
-    return Item(address, "rows", watched.identity, f"line {line} may change them", Action.COPIED, relation=watched.oid)
+    return row_events.item(watched, f"line {line} may change them")
 
 
 def watch(watched: Watched, quarantine: str) -> tuple[str, ...]:
@@ -236,19 +194,19 @@ def watch(watched: Watched, quarantine: str) -> tuple[str, ...]:
     body = f"""
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
-        INSERT INTO {inside} ({_ORDER}, {_EVENT}, {listed})
+        INSERT INTO {inside} ({ORDER}, {EVENT}, {listed})
         SELECT {order}, 'DELETE', {listed} FROM ONLY {watched.table};
     ELSIF TG_OP = 'INSERT' THEN
-        INSERT INTO {inside} ({_ORDER}, {_EVENT}, {_NOW}) VALUES ({order}, TG_OP, to_jsonb(NEW));
+        INSERT INTO {inside} ({ORDER}, {EVENT}, {NOW}) VALUES ({order}, TG_OP, to_jsonb(NEW));
     ELSIF TG_OP = 'UPDATE' THEN
-        INSERT INTO {inside} ({_ORDER}, {_EVENT}, {_NOW}, {listed}) VALUES ({order}, TG_OP, to_jsonb(NEW), {old});
+        INSERT INTO {inside} ({ORDER}, {EVENT}, {NOW}, {listed}) VALUES ({order}, TG_OP, to_jsonb(NEW), {old});
     ELSE
-        INSERT INTO {inside} ({_ORDER}, {_EVENT}, {listed}) VALUES ({order}, TG_OP, {old});
+        INSERT INTO {inside} ({ORDER}, {EVENT}, {listed}) VALUES ({order}, TG_OP, {old});
     END IF;
     RETURN NULL;
 END"""
     function = quoted(quarantine, f"capture_{watched.oid}")
-    own = f"0::bigint AS {_ORDER}, ''::text AS {_EVENT}, NULL::jsonb AS {_NOW}"
+    own = f"0::bigint AS {ORDER}, ''::text AS {EVENT}, NULL::jsonb AS {NOW}"
     options = "RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp"
     rows, table = f"AFTER INSERT OR UPDATE OR DELETE ON {watched.table} FOR EACH ROW", watched.table
     return (
@@ -323,7 +281,7 @@ def keep(
     for watched in tables:
         events = {
             row["event"]: row["count"]
-            for row in session.rows(f"SELECT {_EVENT} AS event, count(*) FROM {watched.inside(quarantine)} GROUP BY 1")
+            for row in session.rows(f"SELECT {EVENT} AS event, count(*) FROM {watched.inside(quarantine)} GROUP BY 1")
         }
         if session.value(f"SELECT count(DISTINCT state) FROM {watched.noted(quarantine)}") != 1:
             raise WouldLoseData(f"line {line} meddled with the triggers that hand over the rows of {watched.identity}")
@@ -342,10 +300,10 @@ def keep(
             )
         touched.append(watched)
     ordered = _children_first(session, touched)
-    keepings = [_keep_one(watched, quarantine, line) for watched in ordered]
+    keepings = [row_events.keeping(watched, quarantine, f"line {line} may change them") for watched in ordered]
     if keepings:
         # The last is given back first: before any row comes back, those that were not there go, children first.
-        undone = [statement for watched in ordered for statement in _take_away(watched, quarantine)]
+        undone = [statement for watched in ordered for statement in row_events.take_away(watched, quarantine)]
         keepings[-1] = _preceded(keepings[-1], undone)
     return keepings
 
@@ -377,128 +335,3 @@ def _children_first(session: Session, tables: Sequence[Watched]) -> list[Watched
         return [by_oid[oid] for oid in parents.static_order()]
     except CycleError:
         return list(tables)
-
-
-def _keep_one(watched: Watched, quarantine: str, line: int) -> Keeping:
-    facts: dict[str, Json] = {
-        "brings_values": True,
-        "table": watched.table,
-        "key": list(watched.key or ()),
-        # What changes with the rows of another table is no sign of anybody's having changed the row.
-        "own": [name for name in watched.columns if name not in watched.cascaded],
-    }
-    return Keeping(
-        item(watched, line),
-        remove=(),
-        restore=_give_back(watched, quarantine),
-        locks=frozenset({watched.oid}),
-        quarantine=quarantine,
-        relation=watched.relation,
-        facts=facts,
-    )
-
-
-def _history(table: str, inside: str, keyed: Sequence[str]) -> str:
-    """Return the beginning of a query that follows each row from how it began to what the run left of it.
-
-    `ended` has for each row where it is kept as it was (`kept`, NULL for one that the run added), and what was left of
-    it (`leaves` with its key; NULL for one that is gone). A change of the key is followed: a row appears under a key
-    and vanishes from it, in turn, and the next event of a row is the one that takes it from where the last one put it.
-    """
-    names = [quoted(name) for name in keyed]
-    key, new = ", ".join(names), ", ".join(f"(made).{name}" for name in names)
-    made = f"SELECT *, jsonb_populate_record(NULL::{table}, {_NOW}) AS made FROM {inside}"
-    return f"""
-WITH RECURSIVE entries AS (
-    SELECT {_ORDER} AS place, 0 AS half, {_EVENT} AS event, ctid AS kept, NULL::jsonb AS leaves, {key}
-      FROM {inside} WHERE {_EVENT} <> 'INSERT'
-    UNION ALL
-    SELECT {_ORDER}, 1, {_EVENT}, NULL, {_NOW}, {new} FROM ({made}) AS rows WHERE {_EVENT} <> 'DELETE'
-), linked AS MATERIALIZED (
-    SELECT *, lead(CASE WHEN half = 0 THEN place END) OVER by_key AS next, lag(half) OVER by_key AS before
-      FROM entries WINDOW by_key AS (PARTITION BY {key} ORDER BY place, half)
-), life (kept, place) AS (
-    SELECT kept, place FROM linked WHERE half = 0 AND before IS DISTINCT FROM 1 OR event = 'INSERT'
-    UNION ALL
-    SELECT life.kept, linked.next FROM life JOIN linked USING (place)
-     WHERE linked.half = 1 AND linked.next IS NOT NULL
-), ended AS (
-    SELECT life.kept, linked.leaves, {", ".join(f"linked.{name}" for name in names)}
-      FROM life LEFT JOIN linked ON linked.place = life.place AND linked.half = 1 WHERE linked.next IS NULL
-)"""
-
-
-def _same(watched: Watched) -> str:
-    """Return the condition that a row is still as the run left it, whatever other rows have changed about it since."""
-    without = f" - ARRAY[{', '.join(literal(name) for name in watched.cascaded)}]" if watched.cascaded else ""
-    assert watched.key is not None  # noqa: S101 - the caller looked
-    match = " AND ".join(f"now.{quoted(name)} = ended.{quoted(name)}" for name in watched.key)
-    return f"{match} AND (to_jsonb(now){without}) = (ended.leaves{without})"
-
-
-def counted(kept: int, table: str, inside: str, key: Sequence[str], own: Sequence[str]) -> str:
-    """Return what counts the rows that were handed over, and those that are not in the table as they were at first.
-
-    It belongs right after they are given back: later on, columns may have other names and types.
-
-    Args:
-        kept: Number under which they are preserved.
-        table: The table, qualified and quoted.
-        inside: The table in quarantine.
-        key: What rows are told apart by.
-        own: Columns that nothing else changes.
-    """
-    columns = [quoted(name) for name in own]
-    same = " AND ".join(f"now.{quoted(name)} = kept.{quoted(name)}" for name in key)
-    now, then = (", ".join(f"{alias}.{name}" for name in columns) for alias in ("now", "kept"))
-    alike = f"ROW({now})::record OPERATOR(pg_catalog.*=) ROW({then})::record"
-    return (
-        f"CREATE TEMPORARY TABLE {quoted(_tally(kept))} ON COMMIT DROP AS {_history(table, inside, key)}"
-        f" SELECT count(*) AS kept, count(*) FILTER (WHERE NOT EXISTS"
-        f" (SELECT FROM ONLY {table} AS now WHERE {same} AND {alike})) AS missing"
-        f" FROM ended JOIN {inside} AS kept ON kept.ctid = ended.kept"
-    )
-
-
-def count_of(session: Session, kept: int) -> tuple[int, int]:
-    """Return what was counted: rows that were handed over, and those of them that did not come back."""
-    found = session.row(f"SELECT kept, missing FROM {quoted('pg_temp', _tally(kept))}")
-    assert found is not None  # noqa: S101 - an aggregate always has a row
-    return found["kept"], found["missing"]
-
-
-def _tally(kept: int) -> str:
-    return f"stepback tally {kept}"
-
-
-def _take_away(watched: Watched, quarantine: str) -> tuple[str, ...]:
-    """Return what takes rows away that the run added and nobody has touched since; they stay in quarantine."""
-    if watched.key is None:
-        return ()
-    added = f"ended WHERE ended.kept IS NULL AND {_same(watched)}"
-    history = _history(watched.table, watched.inside(quarantine), watched.key)
-    return (f"{history} DELETE FROM ONLY {watched.table} AS now USING {added}",)
-
-
-def _give_back(watched: Watched, quarantine: str) -> tuple[str, ...]:
-    """Return what gives rows their values again, and rows that are gone themselves; newer rows stay as they are."""
-    inside, columns = watched.inside(quarantine), [quoted(name) for name in watched.columns]
-    listed, values = ", ".join(columns), ", ".join(f"kept.{name}" for name in columns)
-    if watched.key is None:
-        gone = f"SELECT {listed} FROM {inside} WHERE {_EVENT} = 'DELETE' ORDER BY {_ORDER}"
-        return (f"INSERT INTO {watched.table} ({listed}) OVERRIDING SYSTEM VALUE {gone} ON CONFLICT DO NOTHING",)
-    history = _history(watched.table, inside, watched.key)
-    known = f"ended JOIN {inside} AS kept ON kept.ctid = ended.kept"
-    taken = " AND ".join(f"now.{quoted(name)} = kept.{quoted(name)}" for name in watched.key)
-    settable = [quoted(name) for name in watched.columns if name not in watched.fixed]
-    update = (
-        f"{history} UPDATE ONLY {watched.table} AS now SET {', '.join(f'{name} = kept.{name}' for name in settable)}"
-        f" FROM {known} WHERE {_same(watched)}"
-    )
-    insert = (
-        f"{history} INSERT INTO {watched.table} ({listed}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {known}"
-        f" WHERE ended.leaves IS NULL AND NOT EXISTS (SELECT FROM ONLY {watched.table} AS now WHERE {taken})"
-        # What is unique beside the key may be taken, too.
-        " ON CONFLICT DO NOTHING"
-    )
-    return (update, insert) if settable else (insert,)

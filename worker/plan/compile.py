@@ -31,7 +31,7 @@ from worker.objects import range as range_
 from worker.objects import type as type_
 from worker.objects.keeping import Action, Address, Item, Keeping, Permits, merge
 from worker.objects.quarantine import Quarantine
-from worker.objects.rows import Watched
+from worker.objects.row_events import Watched
 from worker.plan.impact import Impact
 from worker.plan.names import relation, resolve
 from worker.plan.order import in_order

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import pytest
 
 from ledger.errors import WouldLoseData
-from ledger.model import Json
 from tests.harness import TARGET, Engine
 from worker import fence
 from worker.apply import Apply
+from worker.commands import Outcome
 from worker.commands.rollback import Rollback
 from worker.crash_points import pass_by
 from worker.fence import Holder
@@ -166,7 +166,7 @@ class Tampered:
         """Write down what a later stage did; a plan that only drops has none."""
         return self.procedure.record_stage(session, number, created)
 
-    def outcome(self, session: Session, left: Mapping[str, str]) -> Mapping[str, Json]:
+    def outcome(self, session: Session, left: Mapping[str, str]) -> Outcome:
         """Say what came of it, as the plan alone would."""
         return self.procedure.outcome(session, left)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ledger.model import TERMINAL, Kind, Phase, State
+from ledger.model import TERMINAL, Kind, Phase, Policy, State
 
 if TYPE_CHECKING:
     from enum import StrEnum
@@ -26,6 +26,7 @@ SCHEMA = "\n".join(
     ("constraint", "words"),
     [
         ("commands_kind_check", Kind),
+        ("commands_policy_check", Policy),
         ("runs_state_check", State),
         ("runs_phase_check", Phase),
         ("steps_phase_check", Phase),

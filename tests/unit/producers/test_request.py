@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import BadName, BadRequest
-from ledger.model import Kind
+from ledger.model import Kind, Policy
 from producers.request import MAX_REASON, Request, decode, encode, strict_json
 
 ISSUED = datetime(2025, 9, 3, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -49,7 +49,7 @@ def raw(**changes: object) -> bytes:
         RECOVERY,
         replace(REQUEST, plan_sha256="a" * 64),
         replace(REQUEST, accept_sha256="b" * 64),
-        replace(RECOVERY, conditions={"public.t": "a > 1"}),
+        replace(RECOVERY, policy=Policy.OVERWRITE, conditions={"public.t": "a > 1"}),
         replace(RECOVERY, kind=Kind.PURGE),
         replace(REQUEST, kind=Kind.VALIDATE),
     ],
@@ -286,15 +286,16 @@ def test_validity_of_exactly_a_day_is_fine() -> None:
     [
         replace(REQUEST, subject_run=7),
         replace(REQUEST, kind=Kind.VALIDATE, subject_run=7),
+        replace(REQUEST, policy=Policy.SKIP),
         replace(REQUEST, conditions={"t": "true"}),
         replace(RECOVERY, subject_run=None),
         replace(RECOVERY, kind=Kind.PURGE, subject_run=None),
-        replace(RECOVERY, kind=Kind.PURGE, report="SELECT 1"),
+        replace(RECOVERY, kind=Kind.PURGE, policy=Policy.ASIDE),
         replace(RECOVERY, plan_sha256="a" * 64),
     ],
 )
 def test_a_kind_has_its_own_fields(request_: Request) -> None:
-    """A rollback of a run, a recovery of nothing, a purge with a report and the like are refused."""
+    """A rollback of a run, a recovery of nothing, a purge by a policy and the like are refused."""
     with pytest.raises(BadRequest, match=f"a {request_.kind.value} "):
         decode(encode(request_).encode())
 
