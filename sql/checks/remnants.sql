@@ -27,7 +27,10 @@ WITH gone AS (
                 THEN to_regclass(format('%I.%I', definition #>> '{facts,index,0}', definition #>> '{facts,index,2}'))::oid
                 WHEN catalog = 'pg_class' THEN to_regclass(name)::oid
                 WHEN catalog = 'pg_type' THEN to_regtype(name)::oid
-                WHEN kind IN ('function', 'procedure') THEN to_regprocedure(name)::oid END AS found
+                -- Before 16 to_regprocedure raises an error where a type of an argument is gone.
+                WHEN kind IN ('function', 'procedure')
+                THEN (SELECT p.oid FROM pg_proc AS p WHERE strpos(name, quote_ident(p.proname)) > 0
+                         AND (pg_identify_object('pg_proc'::regclass, p.oid, 0)).identity = name) END AS found
       FROM gone
       LEFT JOIN pg_attribute AS a ON objsubid > 0 AND a.attrelid = objid AND NOT a.attisdropped
                                  AND a.attname = definition #>> '{facts,column}'

@@ -12,7 +12,7 @@ def of_run(run: Run) -> list[str]:
     told: dict[str, Any] = dict(run.result or {})
     return [
         *(_of_table(table) for table in told.get("tables", ())),
-        *(_of_rows(rows) for rows in told.get("rows", ()) if rows["not_back"]),
+        *(line for rows in told.get("rows", ()) for line in _of_rows(run, rows)),
         *(_of_report(told["report"]) if "report" in told else ()),
         *(_of_orphans(aside) for aside in told.get("set_aside", ())),
         *(
@@ -27,11 +27,24 @@ def _of_table(told: dict[str, Any]) -> str:
     return f"{told['table']}: {told['recovered']:,} row(s) are back, {told['left']:,} stay preserved"
 
 
-def _of_rows(told: dict[str, Any]) -> str:
-    return (
-        f"{told['table']}: {told['not_back']:,} of {told['kept']:,} changed row(s) did not come back, since newer rows"
-        " stand in their place, or they were deleted since; they stay preserved"
-    )
+def _of_rows(run: Run, told: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    if told.get("overwritten"):
+        lines.append(
+            f"{told['table']}: {told['overwritten']:,} newer row(s) gave way to preserved ones;"
+            f" `stepback recover {run.run}` gives them back"
+        )
+    if told["not_back"]:
+        lines.append(
+            f"{told['table']}: {told['not_back']:,} of {told['kept']:,} changed row(s) did not come back, since newer"
+            " rows stand in their place, or they were deleted since; they stay preserved"
+        )
+    if told.get("aside"):
+        lines.append(
+            f"{told['table']}: {told['aside']:,} of them lie in quarantine for review, each beside the newer one;"
+            f" `stepback recover {run.run}` puts them in place"
+        )
+    return lines
 
 
 def _of_report(figures: dict[str, str | None]) -> list[str]:
