@@ -22,7 +22,7 @@ def needed_first(session: Session, subject: Holder) -> tuple[int, ...]:
 
 def _follow(session: Session, subject: Holder, found: dict[int, None], seen: set[int]) -> None:
     kept = registry.kept_by(session, subject, subject.run)
-    for run in dict.fromkeys(run for _type, run in foreign_needs(session, kept)):
+    for run in dict.fromkeys(run for _type, run, _oid in foreign_needs(session, kept)):
         if run not in seen:
             seen.add(run)
             _follow(session, Holder(subject.installation, run, 0), found, seen)

@@ -33,31 +33,28 @@ SELECT EXISTS (SELECT FROM pg_type WHERE oid = to_regtype(%s)
 """
 
 
-def refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
-    """Find what stands in the way before anything is touched."""
+def refuse_conflicts(session: Session, kept: Sequence[Kept], hint: str = "") -> None:
+    """Find what stands in the way before anything is touched.
+
+    Args:
+        session: In the target.
+        kept: What comes back.
+        hint: What helps where a name is taken.
+
+    Raises:
+        Conflict: It lists what was found.
+    """
     problems: list[str] = []
-    freed = [k.address.objid for k in kept if k.how in ("created", "changed")]
-    going = {k.address for k in kept if k.how == "created"}
-    leaving = _addresses(going)
     # By the time that they are needed they will have their names again.
     ours = {k.address.objid for k in kept if k.how in ("created", "changed", "moved")}
     made = {facts["schema_must_be_free"] for k in kept if "schema_must_be_free" in (facts := k.definition["facts"])}
     back = {name for k in kept for name in k.definition["facts"].get("must_be_free", [])}
+    taken = names_taken(session, kept)
     for k in kept:
         facts = k.definition["facts"]
         problems.extend(_gone(session, k, made))
         problems.extend(conflicts.of_needs(session, f"{k.kind} {k.name}", facts))
-        problems.extend(
-            f"{name} exists again"
-            for name in facts.get("must_be_free", [])
-            if session.value(_TAKEN, {"name": name, "freed": freed, **leaving})
-        )
-        taken = facts.get("type_must_be_free")
-        if taken is not None and session.value(_TYPE_TAKEN, (taken, freed, freed)):
-            problems.append(f"type {taken} exists again")
-        routine = facts.get("routine_must_be_free")
-        if routine is not None and session.value(_ROUTINE_THERE, (*routine, freed)):
-            problems.append(f"{k.kind} {k.name} exists again")
+        problems.extend(taken[k.id])
         problems.extend(conflicts.of_parts(session, facts.get("also_must_be_free", [])))
         problems.extend(conflicts.of_schema(session, facts.get("schema_must_be_free")))
         if "bound" in facts:
@@ -72,7 +69,29 @@ def refuse_conflicts(session: Session, kept: Sequence[Kept]) -> None:
             if oid not in ours and name not in back and session.value("SELECT to_regclass(%s)", (name,)) is None
         )
     if problems:
-        raise Conflict("cannot be brought back as it was: " + "; ".join(dict.fromkeys(problems)))
+        told = "; ".join(dict.fromkeys(problems))
+        raise Conflict(f"cannot be brought back as it was: {told}" + (f"; {hint}" if "exists again" in told else ""))
+
+
+def names_taken(session: Session, kept: Sequence[Kept]) -> dict[int, list[str]]:
+    """Return for each object, by the number under which it is preserved, which of its names are taken again."""
+    freed = [k.address.objid for k in kept if k.how in ("created", "changed")]
+    leaving = _addresses({k.address for k in kept if k.how == "created"})
+    found: dict[int, list[str]] = {}
+    for k in kept:
+        facts = k.definition["facts"]
+        problems = found[k.id] = [
+            f"{name} exists again"
+            for name in facts.get("must_be_free", [])
+            if session.value(_TAKEN, {"name": name, "freed": freed, **leaving})
+        ]
+        taken = facts.get("type_must_be_free")
+        if taken is not None and session.value(_TYPE_TAKEN, (taken, freed, freed)):
+            problems.append(f"type {taken} exists again")
+        routine = facts.get("routine_must_be_free")
+        if routine is not None and session.value(_ROUTINE_THERE, (*routine, freed)):
+            problems.append(f"{k.kind} {k.name} exists again")
+    return found
 
 
 def _addresses(addresses: Collection[Address]) -> dict[str, list[str] | list[int]]:
@@ -90,7 +109,7 @@ _ROUTINE_THERE = (
 )
 
 _FOREIGN_NEEDS = """
-SELECT DISTINCT coalesce(e.oid, t.oid)::regtype::text AS type,
+SELECT DISTINCT coalesce(e.oid, t.oid)::regtype::text AS type, coalesce(e.oid, t.oid)::bigint AS oid,
        (regexp_match(n.nspname, '^emergency_backup_r([0-9]+)_'))[1]::bigint AS run
   FROM pg_depend AS d
   JOIN pg_type AS t ON d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
@@ -101,12 +120,12 @@ SELECT DISTINCT coalesce(e.oid, t.oid)::regtype::text AS type,
    AND n.nspname LIKE 'emergency\\_backup\\_r%%'
    AND NOT coalesce(e.oid, t.oid) = ANY (%(types)s::oid[])
    AND NOT coalesce(e.typrelid, t.typrelid) = ANY (%(relations)s::oid[])
- ORDER BY 2, 1
+ ORDER BY 3, 1
 """
 
 
-def foreign_needs(session: Session, kept: Sequence[Kept]) -> list[tuple[str, int]]:
-    """Return the types that tables or columns are of and that do not come back with them, each with its run.
+def foreign_needs(session: Session, kept: Sequence[Kept]) -> list[tuple[str, int, int]]:
+    """Return the types that tables or columns are of and that do not come back with them, each with its run and OID.
 
     That may be the same run, which keeps them for another member of a composite plan.
     """
@@ -116,7 +135,7 @@ def foreign_needs(session: Session, kept: Sequence[Kept]) -> list[tuple[str, int
         "types": [address.objid for address in moved if address.catalog == "pg_type"],
         "relations": [address.objid for address in moved if address.catalog == "pg_class"],
     }
-    return [(row["type"], row["run"]) for row in session.rows(_FOREIGN_NEEDS, needs)]
+    return [(row["type"], row["run"], row["oid"]) for row in session.rows(_FOREIGN_NEEDS, needs)]
 
 
 def refuse_foreign_needs(session: Session, kept: Sequence[Kept]) -> None:
@@ -127,7 +146,7 @@ def refuse_foreign_needs(session: Session, kept: Sequence[Kept]) -> None:
     """
     found = foreign_needs(session, kept)
     if found:
-        told = ", ".join(f"{type_} (run {run})" for type_, run in found)
+        told = ", ".join(f"{type_} (run {run})" for type_, run, _oid in found)
         raise RecoverFirst(
             f"types that are needed are kept elsewhere: {told}; recover that first, or ask with --with-dependencies"
         )

@@ -9,7 +9,8 @@ from dataclasses import replace
 from ledger.errors import Conflict, ImpactNotAccepted, LockNotAvailable, NothingToRecover
 from ledger.model import Command, Json, Policy
 from worker import fence, registry
-from worker.commands import Outcome, selecting
+from worker.commands import Outcome, again, selecting
+from worker.commands.again import Again, Merge
 from worker.commands.backup_views import drop_views
 from worker.commands.locks import locks_of, relation_names
 from worker.commands.meeting import Meetings
@@ -27,6 +28,12 @@ from worker.plan.selection import check_report
 from worker.registry import Kept
 from worker.target import Row, Session
 from worker.work import Change, FinishStep, Lock, Stage, Work
+
+#: What helps where a name is taken.
+_HINT = (
+    "if the migration was applied again, --policy skip, overwrite or aside merges rows by key into what is there; if it"
+    " was not, rename that, then recover"
+)
 
 
 class Recover:
@@ -50,8 +57,11 @@ class Recover:
         self._conditions = dict(command.conditions or {})
         self._report = command.report
         self._parted: tuple[Parted, ...] = ()
+        self._merges: tuple[Change, ...] = ()
         self._figures: list[Json] = []
+        self._asked = command.policy
         self._policy = command.policy or Policy.SKIP
+        self._again = Again(())
         self._meetings = Meetings(self._policy, self._aside)
 
     def prepare(self, session: Session) -> Work:
@@ -65,35 +75,48 @@ class Recover:
         subject = Holder(self._holder.installation, self._subject, 0)
         marker = fence.look_up(session, subject)
         kept = registry.kept_by(session, subject, self._subject)
-        wanted = [each for each in kept if marker is not None and self._is_wanted(marker, each)]
-        self._kept = [_as_it_stands(session, each) for each in wanted]
-        if marker is None or not self._kept:
+        wanted = [_as_it_stands(session, k) for k in kept if marker is not None and self._is_wanted(marker, k)]
+        if marker is None or not wanted:
             raise NothingToRecover(_why_nothing(session, subject, self._migration, marker))
+        # Names may be alike by chance: nothing is merged that nobody has asked for.
+        self._again = Again(tuple(wanted)) if self._asked is None else again.look(session, wanted)
+        self._kept = [*self._again.coming]
         self._meetings = Meetings(self._policy, self._aside)
-        refuse_conflicts(session, self._kept)
+        self._merges = tuple(self._merge(session, each) for each in self._again.merges)
+        refuse_conflicts(session, self._kept, _HINT)
         refuse_foreign_needs(session, self._kept)
         self._parted = selecting.part(session, self._kept, self._conditions, self._aside)
         views, view_permits = drop_views(session, [(k.quarantine, k.relation) for k in self._kept])
-        self._emptied = _emptied(session, self._kept, [each for each in kept if each not in wanted])
+        coming = {k.id for k in self._kept}
+        self._emptied = _emptied(session, self._kept, [k for k in kept if k.id not in coming])
         self._groups = _grouped(self._kept)
         self._recorded = 0
         first = self._restore(session, 0)
         back = tuple(_item(kept, self._subject) for kept in self._kept)
-        items = (*back, *(each.item for each in self._parted))
+        items = (*back, *(each.item for each in self._parted), *(each.item for each in self._again.merges))
         return Work(
             items=items,
             impact_sha256=hash_of(items),
             plan_sha256=None,
-            locks=_locks(session, self._kept),
+            locks=_locks(session, self._kept, self._merged),
             changes=(*views, *first.changes),
             groundwork=self._groundwork(),
             later=tuple(self._foresee(session, group) for group in self._groups[1:]),
             permits=merge([first.permits, view_permits, selecting.permits(session, self._parted)]),
-            writes=first.writes | {each.kept.address.objid for each in self._parted},
+            writes=first.writes | self._merged | {each.kept.address.objid for each in self._parted},
             finish=self._finish(),
-            registry_ids=self._registry_ids(marker, whole=len(self._kept) == len(kept)),
+            registry_ids=self._registry_ids(marker, whole=len(wanted) == len(kept)),
             outcome_status="recovered",
         )
+
+    @property
+    def _merged(self) -> frozenset[int]:
+        """Tables that rows are merged into."""
+        return frozenset(each.meeting.watched.oid for each in self._again.merges)
+
+    def _merge(self, session: Session, merge: Merge) -> Change:
+        held = self._meetings.hold(merge.meeting, merge.first)
+        return Change(merge.step, again.statements(session, merge, held), may_be_left=True)
 
     def _groundwork(self) -> tuple[Change, ...]:
         if not self._parted and not self._meetings.keeps(self._kept):
@@ -119,7 +142,7 @@ class Recover:
 
     def record(self, session: Session, work: Work) -> None:
         """Write down that the objects are back."""
-        assert len(work.items) == len(self._kept) + len(self._parted)  # noqa: S101 - one item each
+        del work  # It is what was prepared last.
         staying = selecting.keepings(self._parted)
         names = {each.kept.address.objid: each.kept.name for each in self._parted}
         registry.preserve(session, self._holder, self._migration, staying, names=names)
@@ -142,14 +165,25 @@ class Recover:
             ([kept.id for kept in staying],),
         )
         told: list[Json] = [{"step": step, "reason": reason} for step, reason in left.items()]
-        rows, gave_way = self._meetings.come_to(session, [kept for kept in self._kept if kept not in staying])
-        names = relation_names(session, {oid for keeping in gave_way for oid in keeping.locks})
-        registry.preserve(session, self._holder, self._migration, gave_way, names=names, after=self._recorded)
+        names = {kept.id: kept.name for kept in self._kept if kept not in staying}
+        merged = [each for each in self._again.merges if each.step not in left]
+        met, gave_way = self._meetings.come_to(session, [*names, *(each.kept.id for each in merged)])
+        self._preserve(session, gave_way)
         if self._groundwork() and not self._parted and not gave_way:
             session.execute(f"DROP SCHEMA {quoted(self._aside)}")
-        figures: dict[str, Json] = {"objects": len(self._kept) - len(staying), "left_out": told}
-        lists = {"tables": self._figures, "rows": rows}
+        lists: dict[str, list[Json]] = {
+            "tables": self._figures,
+            "rows": [{"table": name, **met[number]} for number, name in names.items() if number in met],
+            "merged": [_of_merge(each, met[each.kept.id]) for each in merged],
+            "there_again": [f"{kept.kind} {kept.name}" for kept in self._again.staying],
+        }
+        figures: dict[str, Json] = {"objects": len(names), "left_out": told}
         return Outcome({**figures, **{name: found for name, found in lists.items() if found}}, counting_steps(gave_way))
+
+    def _preserve(self, session: Session, keepings: Sequence[Keeping]) -> None:
+        names = relation_names(session, {oid for keeping in keepings for oid in keeping.locks})
+        registry.preserve(session, self._holder, self._migration, keepings, names=names, after=self._recorded)
+        self._recorded += len(keepings)
 
     def stage(self, session: Session, number: int) -> Stage:
         """Bring back, or take away what the rollback created, on the catalog as it is by now."""
@@ -161,9 +195,7 @@ class Recover:
         """Write down what was taken away, as this run's."""
         assert number < len(self._groups)  # noqa: S101 - a stage of ours
         del created  # They are what the rollback removed.
-        names = relation_names(session, {oid for keeping in self._retired for oid in keeping.locks})
-        registry.preserve(session, self._holder, self._migration, self._retired, names=names, after=self._recorded)
-        self._recorded += len(self._retired)
+        self._preserve(session, self._retired)
         counting = counting_steps(self._retired)
         self._retired = ()
         return counting
@@ -182,28 +214,33 @@ class Recover:
 
     def _restore(self, session: Session, number: int) -> Stage:
         group = self._groups[number]
-        closing = self._emptied if number == len(self._groups) - 1 else []
+        closing, permits = self._closing(session, group)
+        back = (change for kept in group for change in (_bring_back(session, kept, self._meetings), *_rules(kept)))
         return Stage(
-            (
-                *(change for kept in group for change in (_bring_back(session, kept, self._meetings), *_rules(kept))),
-                *(Change(f"close {name}", (f"DROP SCHEMA {quoted(name)}",)) for name in closing),
-            ),
-            merge([*(_permits(session, kept) for kept in group), _schemas(session, closing)]),
+            (*back, *closing),
+            merge([*(_permits(session, kept) for kept in group), permits]),
             frozenset(_written(session, group)),
         )
 
     def _retire(self, session: Session, group: Sequence[Kept]) -> Stage:
         known = len(self._quarantine.names)
         self._retired = _retired(session, group, self._quarantine)
-        closing = self._emptied if group is self._groups[-1] else []
+        closing, permits = self._closing(session, group)
         return Stage(
             (
                 *(Change(f"create {n}", (f"CREATE SCHEMA {quoted(n)}",)) for n in self._quarantine.names[known:]),
                 *(Change(f"take away {keeping.item.label()}", keeping.remove) for keeping in self._retired),
-                *(Change(f"close {name}", (f"DROP SCHEMA {quoted(name)}",)) for name in closing),
+                *closing,
             ),
-            merge([*(keeping.permits for keeping in self._retired), _schemas(session, closing)]),
+            merge([*(keeping.permits for keeping in self._retired), permits]),
         )
+
+    def _closing(self, session: Session, group: Sequence[Kept]) -> tuple[tuple[Change, ...], Permits]:
+        """Return what follows the last group: what is there again gets its rows once all else is back."""
+        if group is not self._groups[-1]:
+            return (), {}
+        closed = (Change(f"close {name}", (f"DROP SCHEMA {quoted(name)}",)) for name in self._emptied)
+        return (*self._merges, *closed), _schemas(session, self._emptied)
 
     def _foresee(self, session: Session, group: Sequence[Kept]) -> tuple[Change, ...]:
         """Say what a later stage will do, and refuse early what it could not."""
@@ -320,11 +357,16 @@ def _why_nothing(session: Session, subject: Holder, migration: str, marker: Mark
 _WHERE = "SELECT coalesce((SELECT oid FROM pg_class WHERE oid = %s), to_regclass(%s))::bigint"
 
 
-def _locks(session: Session, kept: Sequence[Kept]) -> tuple[Lock, ...]:
-    """Lock what the rollback locked, wherever it is now, and the tables that it created or created something on."""
+def _of_merge(merge: Merge, figures: Mapping[str, Json]) -> dict[str, Json]:
+    without: list[Json] = [*merge.without]
+    return {"object": f"{merge.kept.kind} {merge.kept.name}", **figures, **({"without": without} if without else {})}
+
+
+def _locks(session: Session, kept: Sequence[Kept], merged: Collection[int]) -> tuple[Lock, ...]:
+    """Lock what the rollback locked, wherever it is now, what it created or created something on, and merged tables."""
     oids = {session.value(_WHERE, (oid, name)) for k in kept for name, oid in k.definition["locks"]}
     oids |= {k.definition["facts"]["table"] for k in kept if k.how == "created"}
-    return locks_of(session, dict.fromkeys((oid for oid in oids if oid is not None), "ACCESS EXCLUSIVE"))
+    return locks_of(session, dict.fromkeys({*merged, *(oid for oid in oids if oid is not None)}, "ACCESS EXCLUSIVE"))
 
 
 def _bring_back(session: Session, kept: Kept, meetings: Meetings) -> Change:

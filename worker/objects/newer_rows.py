@@ -7,6 +7,7 @@ run of the recovery. So a recovery of that recovery gives newer rows back, or ta
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 from worker.objects.keeping import quoted
 from worker.objects.row_events import EVENT, NOW, ORDER, Watched, first_kept, history, same_key, set_to_kept
@@ -15,19 +16,26 @@ from worker.target import Session
 
 @dataclass(frozen=True)
 class Meeting:
-    """Rows that a run has changed, as they were at first, beside those that are in their place now."""
+    """Preserved rows beside those that are in their place now."""
 
     #: Where they belong; its table in quarantine is for rows that give way.
     watched: Watched
-    #: The table in quarantine that they come from.
-    source: str
     #: Number under which they are preserved.
     number: int
+    #: What queries read them from, as `kept`.
+    rows: str
+    #: Beginning of these queries, where there is one.
+    begin: str = ""
+    #: What a preserved row must meet to be written, by the rules of the table.
+    writable: str = "true"
+    #: Whether rows without any in their place are added: there are none to add where only values come back.
+    adds: bool = True
 
-    @property
-    def _begin(self) -> str:
-        assert self.watched.key is not None  # noqa: S101 - the caller looked
-        return history(self.watched.table, self.source, self.watched.key)
+    @classmethod
+    def of_changed(cls, watched: Watched, inside: str, number: int) -> Self:
+        """Return that of rows which a plan has changed, as they were at first, from a table in quarantine."""
+        assert watched.key is not None  # noqa: S101 - the caller looked
+        return cls(watched, number, first_kept(inside), history(watched.table, inside, watched.key))
 
     @property
     def _same(self) -> str:
@@ -49,8 +57,8 @@ class Meeting:
         """
         back = f"EXISTS (SELECT FROM ONLY {self.watched.table} AS now WHERE {self._same} AND {self._alike})"
         return (
-            f"CREATE TEMPORARY TABLE {self._tally} ON COMMIT DROP AS {self._begin}"
-            f' SELECT count(*) AS "all", count(*) FILTER (WHERE NOT {back}) AS not_back FROM {first_kept(self.source)}'
+            f"CREATE TEMPORARY TABLE {self._tally} ON COMMIT DROP AS {self.begin}"
+            f' SELECT count(*) AS "all", count(*) FILTER (WHERE NOT {back}) AS not_back FROM {self.rows}'
         )
 
     def counted(self, session: Session) -> tuple[int, int]:
@@ -59,15 +67,38 @@ class Meeting:
         assert found is not None  # noqa: S101 - an aggregate always has a row
         return found["all"], found["not_back"]
 
+    def add(self) -> str:
+        """Return what adds rows without any in their place, whatever else is taken; the others stay away."""
+        names = [quoted(name) for name in self.watched.columns]
+        kept = ", ".join(f"kept.{name}" for name in names)
+        return (
+            f"{self.begin} INSERT INTO {self.watched.table} ({', '.join(names)}) OVERRIDING SYSTEM VALUE SELECT {kept}"
+            f" FROM {self.rows} WHERE NOT EXISTS (SELECT FROM ONLY {self.watched.table} AS now WHERE {self._same})"
+            f" AND {self.writable} ON CONFLICT DO NOTHING"
+        )
+
+    def fill(self, column: str, default: str) -> str:
+        """Return what sets a column where nobody has written anything but the default.
+
+        Args:
+            column: Plain name.
+            default: As the catalog has it, or NULL.
+        """
+        untouched = f"(now.{quoted(column)} IS NULL OR now.{quoted(column)} = ({default}))"
+        return (
+            f"UPDATE ONLY {self.watched.table} AS now SET {quoted(column)} = kept.{quoted(column)} FROM {self.rows}"
+            f" WHERE {self._same} AND {untouched} AND NOT {self._alike}"
+        )
+
     def put_aside(self, quarantine: str) -> tuple[str, ...]:
         """Return what copies rows that are not back into a table for review, each with the one in its place."""
         columns = ", ".join(f"kept.{quoted(name)}" for name in self.watched.columns)
         gone = f"now.{quoted((self.watched.key or ())[0])} IS NULL"
         event = f"CASE WHEN {gone} THEN 'DELETE' ELSE 'UPDATE' END AS {EVENT}, to_jsonb(now.*) AS {NOW}"
         copy = (
-            f"CREATE TABLE {self.watched.inside(quarantine)} AS {self._begin}"
-            f" SELECT row_number() OVER () AS {ORDER}, {event}, {columns} FROM {first_kept(self.source)}"
-            f" LEFT JOIN ONLY {self.watched.table} AS now ON {self._same} WHERE NOT {self._alike}"
+            f"CREATE TABLE {self.watched.inside(quarantine)} AS {self.begin}"
+            f" SELECT row_number() OVER () AS {ORDER}, {event}, {columns} FROM {self.rows}"
+            f" {'LEFT ' * self.adds}JOIN ONLY {self.watched.table} AS now ON {self._same} WHERE NOT {self._alike}"
         )
         return (copy,)
 
@@ -77,26 +108,20 @@ class Meeting:
         A row whose place is taken by what is unique beside the key does not come back even so.
         """
         watched, inside = self.watched, self.watched.inside(quarantine)
-        columns = [quoted(name) for name in watched.columns]
-        newer, kept = (", ".join(f"{row}.{name}" for name in columns) for row in ("now", "kept"))
-        found = f"FROM {first_kept(self.source)}"
+        newer, kept = (", ".join(f"{row}.{quoted(name)}" for name in watched.columns) for row in ("now", "kept"))
         met = quoted("pg_temp", f"stepback met {self.number}")
+        meet = f"{self._same} AND NOT {self._alike} AND {self.writable}"
         keep = (
-            f"CREATE TEMPORARY TABLE {met} ON COMMIT DROP AS {self._begin} SELECT {newer} {found}"
-            f" JOIN ONLY {watched.table} AS now ON {self._same} WHERE NOT {self._alike}"
+            f"CREATE TEMPORARY TABLE {met} ON COMMIT DROP AS {self.begin} SELECT {newer} FROM {self.rows}"
+            f" JOIN ONLY {watched.table} AS now ON {meet}"
         )
         update = (
-            f"{self._begin} UPDATE ONLY {watched.table} AS now SET {set_to_kept(watched)} {found}"
-            f" WHERE {self._same} AND NOT {self._alike}"
-        )
-        insert = (
-            f"{self._begin} INSERT INTO {watched.table} ({', '.join(columns)}) OVERRIDING SYSTEM VALUE SELECT {kept}"
-            f" {found} WHERE NOT EXISTS (SELECT FROM ONLY {watched.table} AS now WHERE {self._same})"
-            " ON CONFLICT DO NOTHING"
+            f"{self.begin} UPDATE ONLY {watched.table} AS now SET {set_to_kept(watched)} FROM {self.rows} WHERE {meet}"
         )
         # With what takes their place, which tells later whether somebody has touched it since.
         note = (
             f"CREATE TABLE {inside} AS SELECT row_number() OVER () AS {ORDER}, 'UPDATE' AS {EVENT},"
             f" to_jsonb(now.*) AS {NOW}, {kept} FROM {met} AS kept JOIN ONLY {watched.table} AS now ON {self._same}"
         )
-        return (keep, *((update,) if watched.settable else ()), insert, note)
+        written = (*((update,) if watched.settable else ()), *((self.add(),) if self.adds else ()))
+        return (keep, *written, note)

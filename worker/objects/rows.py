@@ -7,7 +7,7 @@ counters then tell whether any row got by.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
@@ -299,7 +299,8 @@ def keep(
                 line=line,
             )
         touched.append(watched)
-    ordered = _children_first(session, touched)
+    order = children_first(session, {watched.oid for watched in touched})
+    ordered = sorted(touched, key=lambda watched: order.index(watched.oid))
     keepings = [row_events.keeping(watched, quarantine, f"line {line} may change them") for watched in ordered]
     if keepings:
         # The last is given back first: before any row comes back, those that were not there go, children first.
@@ -320,18 +321,17 @@ def _preceded(keeping: Keeping, statements: Sequence[str]) -> Keeping:
     )
 
 
-def _children_first(session: Session, tables: Sequence[Watched]) -> list[Watched]:
-    """Order tables so that those which refer to others come before them."""
-    by_oid = {watched.oid: watched for watched in tables}
-    parents: TopologicalSorter[int] = TopologicalSorter(dict.fromkeys(by_oid, ()))
+def children_first(session: Session, tables: Collection[int]) -> list[int]:
+    """Order tables, by OID, so that those which refer to others come before them; in a circle they are as they are."""
+    parents: TopologicalSorter[int] = TopologicalSorter(dict.fromkeys(sorted(tables), ()))
     for row in session.rows(
         "SELECT DISTINCT conrelid::bigint AS child, confrelid::bigint AS parent FROM pg_constraint"
         " WHERE contype = 'f' AND conrelid <> confrelid AND conrelid = ANY (%(oids)s::oid[])"
         " AND confrelid = ANY (%(oids)s::oid[])",
-        {"oids": sorted(by_oid)},
+        {"oids": sorted(tables)},
     ):
         parents.add(row["parent"], row["child"])
     try:
-        return [by_oid[oid] for oid in parents.static_order()]
+        return [*parents.static_order()]
     except CycleError:
-        return list(tables)
+        return sorted(tables)
