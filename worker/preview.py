@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from ledger.errors import PlanRefused, Refused
-from ledger.model import Command, Kind, Run
+from ledger.model import Command, Kind, Policy, Run
 from ledger.settings import TargetSettings
+from worker.commands.foreseeing import Foreseen
 from worker.commands.recover import Recover
 from worker.commands.rollback import Rollback
 from worker.fence import Holder
@@ -41,6 +42,8 @@ class Preview:
     refusals: tuple[Refusal, ...]
     #: The command to type next; None where none would help.
     next: str | None = None
+    #: Rows that a recovery would meet.
+    conflicts: tuple[Foreseen, ...] = ()
 
 
 def preview(session: Session, target: TargetSettings, name: str, migration: str) -> Preview:
@@ -77,7 +80,11 @@ def preview(session: Session, target: TargetSettings, name: str, migration: str)
 
 
 def preview_recovery(
-    session: Session, installation: UUID, subject: Run, conditions: Mapping[str, str] | None = None
+    session: Session,
+    installation: UUID,
+    subject: Run,
+    conditions: Mapping[str, str] | None = None,
+    policy: Policy | None = None,
 ) -> Preview:
     """Say what the recovery of a run would do; changes nothing.
 
@@ -86,22 +93,30 @@ def preview_recovery(
         installation: Whose run it is.
         subject: The run.
         conditions: Which rows would come back, by table; None: all.
+        policy: Which row would win where one meets a newer one.
 
     Raises:
         TargetUnreachable: The target does not answer.
     """
     migration = subject.migration or ""
     command = replace(
-        _nobody_asks(subject.target, migration), kind=Kind.RECOVER, subject_run=subject.run, conditions=conditions
+        _nobody_asks(subject.target, migration),
+        kind=Kind.RECOVER,
+        subject_run=subject.run,
+        conditions=conditions,
+        policy=policy,
     )
+    recover = Recover(command, Holder(installation, 0, 0))
     session.begin(read_only=True)
     try:
-        work = Recover(command, Holder(installation, 0, 0)).prepare(session)
+        work = recover.prepare(session)
+        conflicts = recover.foresee(session)
     except Refused as error:
         return Preview(migration, None, None, (Refusal(error.code, error.message, None),))
     finally:
         session.rollback()
-    return Preview(migration, None, work, (), f"stepback recover {subject.run}")
+    typed = f"stepback recover {subject.run}" + (f" --policy {policy}" if policy is not None else "")
+    return Preview(migration, None, work, (), typed, conflicts)
 
 
 def _nobody_asks(target: str, migration: str) -> Command:

@@ -13,7 +13,15 @@ from ledger.model import Kind, Policy, Run, State
 from producers.submit import NotRung, Submitted
 from stepback.asking import ask_recover, ask_rollback, ask_validate, runs_needed, selection_of
 from stepback.cli import exits
-from stepback.cli.options import Condition, ImpactHash, installation, json_option, run_argument, target_option
+from stepback.cli.options import (
+    Condition,
+    ImpactHash,
+    installation,
+    json_option,
+    policy_option,
+    run_argument,
+    target_option,
+)
 from stepback.cli.telling import tell_error, tell_failure
 from stepback.following import follow
 from stepback.installation import Installation
@@ -87,12 +95,7 @@ def rollback(
     metavar="TABLE=CONDITION",
     help="Only rows of TABLE that meet an SQL condition; the rest is kept. Once for each table.",
 )
-@click.option(
-    "--policy",
-    type=click.Choice(Policy, case_sensitive=False),
-    help="Where a changed row meets a newer one: leave the newer one (skip, the default), put the preserved one in its"
-    " place (overwrite), or put that into a table for review (aside). None is lost.",
-)
+@policy_option
 @manners
 def recover(
     *,

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ledger.model import Policy
 from ledger.settings import load
 from stepback.installation import Installation
 
@@ -63,6 +64,13 @@ class Condition(click.ParamType[tuple[str, str]]):
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 target_option = click.option("--target", required=True, metavar="T", help="Configured name of the database.")
+policy_option = click.option(
+    "--policy",
+    type=click.Choice(Policy, case_sensitive=False),
+    help="Where a preserved row meets a newer one in a recovery: leave the newer one (skip, the default), put the"
+    " preserved one in its place (overwrite), or put that into a table for review (aside). None is lost. Given, it also"
+    " merges rows into what is there again.",
+)
 run_argument = click.argument("run", type=RunNumber(), metavar="RUN")
 
 

@@ -7,8 +7,9 @@ import click
 from ledger.database import transaction
 from ledger.history import find
 from ledger.installation import installation_id
+from ledger.model import Policy
 from stepback.cli import exits
-from stepback.cli.options import RunNumber, installation, json_option
+from stepback.cli.options import RunNumber, installation, json_option, policy_option
 from stepback.cli.telling import tell_failure
 from stepback.installation import Installation
 from stepback.show import documents, tables
@@ -22,15 +23,16 @@ from worker.preview import Preview, preview, preview_recovery
 @click.option(
     "--recover", "run", type=RunNumber(), metavar="RUN", help="Show what the recovery of RUN would do instead."
 )
+@policy_option
 @json_option
-def plan(*, migration: str | None, target: str | None, run: int | None, as_json: bool) -> int:
+def plan(*, migration: str | None, target: str | None, run: int | None, policy: Policy | None, as_json: bool) -> int:
     """Show what rolling MIGRATION back would do: exact SQL, impact, locks, and how everything is preserved.
 
     Nothing is changed. The exit code is 3 if it would be refused; if only since it reaches what the plan does not name,
     all of the impact is shown, and the command that accepts it.
     """
     with installation() as here:
-        target, found = _of_run(here, run, migration, target) if run else _of_migration(here, migration, target)
+        target, found = _of_run(here, run, policy, migration, target) if run else _of_migration(here, migration, target)
     if as_json:
         documents.put_out(documents.of_preview(target, found))
     else:
@@ -45,13 +47,15 @@ def _of_migration(here: Installation, migration: str | None, target: str | None)
         return target, preview(session, here.settings.target(target), target, migration)
 
 
-def _of_run(here: Installation, number: int, migration: str | None, target: str | None) -> tuple[str, Preview]:
+def _of_run(
+    here: Installation, number: int, policy: Policy | None, migration: str | None, target: str | None
+) -> tuple[str, Preview]:
     if migration is not None or target is not None:
         raise click.UsageError("a run says which migration and target it is about: stepback plan --recover RUN")
     with transaction(here.engine) as conn:
         run = find(conn, number)
     with here.session(run.target) as session:
-        return run.target, preview_recovery(session, installation_id(here.engine), run)
+        return run.target, preview_recovery(session, installation_id(here.engine), run, policy=policy)
 
 
 def _tell(found: Preview, target: str) -> None:

@@ -104,6 +104,7 @@ def of_preview(target: str, preview: Preview) -> Document:
         "notes": list(work.notes) if work else [],
         "mentions": [as_document(mention) for mention in work.mentions] if work else [],
         "pins": [as_document(pin) for pin in work.pins] if work else [],
+        "conflicts": [asdict(conflict) for conflict in preview.conflicts],
         "next": preview.next,
     }
 

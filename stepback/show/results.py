@@ -12,7 +12,9 @@ def of_run(run: Run) -> list[str]:
     told: dict[str, Any] = dict(run.result or {})
     return [
         *(_of_table(table) for table in told.get("tables", ())),
-        *(line for rows in told.get("rows", ()) for line in _of_rows(run, rows)),
+        *(line for rows in told.get("rows", ()) for line in _of_rows(run, rows["table"], rows)),
+        *(line for merged in told.get("merged", ()) for line in _of_merge(run, merged)),
+        *(f"{label} is there again: the newer one stays" for label in told.get("there_again", ())),
         *(_of_report(told["report"]) if "report" in told else ()),
         *(_of_orphans(aside) for aside in told.get("set_aside", ())),
         *(
@@ -27,21 +29,29 @@ def _of_table(told: dict[str, Any]) -> str:
     return f"{told['table']}: {told['recovered']:,} row(s) are back, {told['left']:,} stay preserved"
 
 
-def _of_rows(run: Run, told: dict[str, Any]) -> list[str]:
+def _of_merge(run: Run, told: dict[str, Any]) -> list[str]:
+    there = told["kept"] - told["not_back"]
+    lines = [f"{told['object']} is there again: {there:,} of {told['kept']:,} row(s) are in it"]
+    if told.get("without"):
+        lines.append(f"{told['object']}: it has no {', '.join(told['without'])} any more, whose values stay preserved")
+    return [*lines, *_of_rows(run, told["object"], told)]
+
+
+def _of_rows(run: Run, name: str, told: dict[str, Any]) -> list[str]:
     lines: list[str] = []
     if told.get("overwritten"):
         lines.append(
-            f"{told['table']}: {told['overwritten']:,} newer row(s) gave way to preserved ones;"
-            f" `stepback recover {run.run}` gives them back"
+            f"{name}: {told['overwritten']:,} newer row(s) gave way to preserved ones; `stepback recover {run.run}`"
+            " gives them back"
         )
     if told["not_back"]:
         lines.append(
-            f"{told['table']}: {told['not_back']:,} of {told['kept']:,} changed row(s) did not come back, since newer"
-            " rows stand in their place, or they were deleted since; they stay preserved"
+            f"{name}: {told['not_back']:,} of {told['kept']:,} row(s) did not come back, since newer rows stand in"
+            " their place, or what they belong to is gone; they stay preserved"
         )
     if told.get("aside"):
         lines.append(
-            f"{told['table']}: {told['aside']:,} of them lie in quarantine for review, each beside the newer one;"
+            f"{name}: {told['aside']:,} of them lie in quarantine for review, each beside the newer one;"
             f" `stepback recover {run.run}` puts them in place"
         )
     return lines

@@ -138,6 +138,7 @@ def of_preview(preview: Preview) -> RenderableType:
     remarks: list[RenderableType] = [plain(f"note: {note}") for note in work.notes]
     remarks += [plain(f"mentions: {mention.told()}", "yellow") for mention in work.mentions]
     remarks += [plain(f"pins: {pin.told()}") for pin in work.pins]
+    remarks += [plain(f"{each.object}: {each.count:,} {each.what}", "yellow") for each in preview.conflicts]
     hashed = plain(f"the impact's hash is {work.impact_sha256}")
     return Group(impact, hashed, Text(""), locks, Text(""), Text("statements", "bold"), *statements, *remarks)
 

@@ -84,6 +84,28 @@ def test_conditions_by_hand(cli: CommandLine) -> None:
 
 
 @pytest.mark.usefixtures("worker")
+def test_the_migration_was_applied_again(cli: CommandLine, target_url: str) -> None:
+    """The refusal says what to type; the dry run counts what would meet newer rows; then rows are merged."""
+    rolled = str(cli.succeed(*_ROLLBACK, "--wait")["run"])
+    migration = (PLANS / "add_health_metrics_table" / "migration.sql").read_text(encoding="utf-8")
+    with psycopg.connect(target_url) as conn:
+        conn.execute(migration.encode())
+
+    refused = cli.run("recover", rolled, "--wait")
+    shown = cli.succeed("plan", "--recover", rolled, "--policy", "aside")
+    merged = cli.succeed("recover", rolled, "--policy", "aside", "--wait")
+    for_people = cli.run("show", str(merged["run"]))
+
+    assert refused.code == 3
+    assert "--policy skip, overwrite or aside" in refused.err
+    assert (shown["conflicts"], shown["next"]) == ([], f"stepback recover {rolled} --policy aside")
+    assert (merged["policy"], merged["state"]) == ("aside", "completed")
+    assert "table public.health_metrics is there again: 200 of 200 row(s) are in it" in for_people.out
+    assert "type public.health_trajectory is there again: the newer one stays" in for_people.out
+    assert cli.run("recover", rolled, "--policy", "both").code == 2
+
+
+@pytest.mark.usefixtures("worker")
 def test_progress_goes_to_standard_error(cli: CommandLine) -> None:
     """For people each step is a line on standard error; standard output has the end, and what brings it back."""
     done = cli.run(*_ROLLBACK, "--wait")

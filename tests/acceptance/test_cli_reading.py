@@ -24,7 +24,7 @@ _RUN = (
     " finished_at blocked_seconds plan_sha256 impact_sha256 accept_sha256 policy conditions error steps preserved notes"
     " result summary"
 )
-_PLAN = "migration target plan_sha256 impact_sha256 statements impact locks refusals notes mentions pins next"
+_PLAN = "migration target plan_sha256 impact_sha256 statements impact locks refusals notes mentions pins conflicts next"
 _EVENT = "seq event_id type occurred_at actor run attempt target phase step outcome detail prev_hash hash"
 
 

@@ -311,8 +311,11 @@ def _column(session: Session, kept: Kept) -> Merge:
         cascaded=tuple(other for other in now if other not in {*key, name}),
     )
     listed = ", ".join(_as_now(now[each], before[each]) for each in (*key, name))
-    meeting = Meeting(watched, kept.id, f"(SELECT {listed} FROM ONLY {inside(kept)}) AS kept", adds=False)
-    return Merge(kept, meeting, (meeting.fill(name, now[name]["default"] or "NULL"),))
+    value = f"now.{quoted(name)}"
+    untouched = f"({value} IS NULL OR {value} = ({now[name]['default'] or 'NULL'}))"
+    source = f"(SELECT {listed} FROM ONLY {inside(kept)}) AS kept"
+    meeting = Meeting(watched, kept.id, source, adds=False, untouched=untouched)
+    return Merge(kept, meeting, (meeting.fill(),))
 
 
 def _parents_first(session: Session, merges: Sequence[Merge]) -> list[Merge]:

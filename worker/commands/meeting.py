@@ -61,6 +61,11 @@ class Meetings:
             return (*meeting.overwrite(self._aside), meeting.count())
         return (*first, *(meeting.put_aside(self._aside) if self._policy is Policy.ASIDE else ()), meeting.count())
 
+    @property
+    def all(self) -> Mapping[int, Meeting]:
+        """All of them, by the number under which the rows are preserved."""
+        return self._met
+
     def come_to(self, session: Session, numbers: Iterable[int]) -> tuple[Mapping[int, dict[str, Json]], list[Keeping]]:
         """Say what came of rows that were given back, and what gave way to them or waits for review.
 

@@ -12,6 +12,7 @@ from worker import fence, registry
 from worker.commands import Outcome, again, selecting
 from worker.commands.again import Again, Merge
 from worker.commands.backup_views import drop_views
+from worker.commands.foreseeing import Foreseen, foresee
 from worker.commands.locks import locks_of, relation_names
 from worker.commands.meeting import Meetings
 from worker.commands.obstacles import refuse_conflicts, refuse_foreign_needs
@@ -108,6 +109,12 @@ class Recover:
             registry_ids=self._registry_ids(marker, whole=len(wanted) == len(kept)),
             outcome_status="recovered",
         )
+
+    def foresee(self, session: Session) -> tuple[Foreseen, ...]:
+        """Count what the recovery that was prepared would meet; for a dry run."""
+        names = {kept.id: f"{kept.kind} {kept.name}" for kept in self._kept}
+        names |= {each.kept.id: f"{each.kept.kind} {each.kept.name}" for each in self._again.merges}
+        return foresee(session, self._kept, [(names[number], met) for number, met in self._meetings.all.items()])
 
     @property
     def _merged(self) -> frozenset[int]:

@@ -311,6 +311,16 @@ def rows_since(session: Session, table: str, inside: str, key: Sequence[str]) ->
     return new
 
 
+def rows_gone(session: Session, table: str, inside: str, key: Sequence[str]) -> int:
+    """Return how many rows of a copy a table does not have any more."""
+    if session.value("SELECT relforcerowsecurity FROM pg_class WHERE oid = to_regclass(%s)", (table,)):
+        return 0
+    gone: int = session.value(
+        f"SELECT count(*) FROM {inside} AS kept WHERE NOT EXISTS (SELECT FROM ONLY {table} AS now WHERE {_match(key)})"
+    )
+    return gone
+
+
 def _not_null(session: Session, copy: Copy) -> list[Json]:
     # From 18 on NOT NULL is a constraint with a name, kept as one.
     if session.server_version >= NOT_NULL_IS_A_CONSTRAINT:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from worker.objects.keeping import quoted
-from worker.objects.row_events import EVENT, NOW, ORDER, Watched, first_kept, history, same_key, set_to_kept
+from worker.objects.row_events import EVENT, NOW, ORDER, Watched, as_left, first_kept, history, same_key, set_to_kept
 from worker.target import Session
 
 
@@ -30,6 +30,8 @@ class Meeting:
     writable: str = "true"
     #: Whether rows without any in their place are added: there are none to add where only values come back.
     adds: bool = True
+    #: What tells of row `now` that nobody has written anything into it but the default.
+    untouched: str = "false"
 
     @classmethod
     def of_changed(cls, watched: Watched, inside: str, number: int) -> Self:
@@ -50,15 +52,31 @@ class Meeting:
     def _tally(self) -> str:
         return quoted("pg_temp", f"stepback tally {self.number}")
 
+    def _there(self, condition: str) -> str:
+        return f"EXISTS (SELECT FROM ONLY {self.watched.table} AS now WHERE {condition})"
+
+    @property
+    def _back(self) -> str:
+        return self._there(f"{self._same} AND {self._alike}")
+
+    @property
+    def _comes(self) -> str:
+        """What a preserved row must meet to come back where newer ones stay."""
+        if self.begin:
+            left, gone = self._there(as_left(self.watched)), 'ended."stepback leaves" IS NULL'
+            return f"({left} OR {gone} AND NOT {self._there(self._same)})"
+        if self.adds:
+            return f"(NOT {self._there(self._same)} AND {self.writable})"
+        return self._there(f"{self._same} AND {self.untouched}")
+
     def count(self) -> str:
         """Return what counts the rows, and those of them that are not in the table as they were at first.
 
         It belongs right after they are given back: later on, columns may have other names and types.
         """
-        back = f"EXISTS (SELECT FROM ONLY {self.watched.table} AS now WHERE {self._same} AND {self._alike})"
         return (
             f"CREATE TEMPORARY TABLE {self._tally} ON COMMIT DROP AS {self.begin}"
-            f' SELECT count(*) AS "all", count(*) FILTER (WHERE NOT {back}) AS not_back FROM {self.rows}'
+            f' SELECT count(*) AS "all", count(*) FILTER (WHERE NOT {self._back}) AS not_back FROM {self.rows}'
         )
 
     def counted(self, session: Session) -> tuple[int, int]:
@@ -67,27 +85,27 @@ class Meeting:
         assert found is not None  # noqa: S101 - an aggregate always has a row
         return found["all"], found["not_back"]
 
+    def foreseen(self, session: Session) -> int:
+        """Count the rows that would not come back where newer ones stay; changes nothing."""
+        found: int = session.value(
+            f"{self.begin} SELECT count(*) FROM {self.rows} WHERE NOT {self._back} AND NOT {self._comes}"
+        )
+        return found
+
     def add(self) -> str:
         """Return what adds rows without any in their place, whatever else is taken; the others stay away."""
         names = [quoted(name) for name in self.watched.columns]
         kept = ", ".join(f"kept.{name}" for name in names)
         return (
             f"{self.begin} INSERT INTO {self.watched.table} ({', '.join(names)}) OVERRIDING SYSTEM VALUE SELECT {kept}"
-            f" FROM {self.rows} WHERE NOT EXISTS (SELECT FROM ONLY {self.watched.table} AS now WHERE {self._same})"
-            f" AND {self.writable} ON CONFLICT DO NOTHING"
+            f" FROM {self.rows} WHERE NOT {self._there(self._same)} AND {self.writable} ON CONFLICT DO NOTHING"
         )
 
-    def fill(self, column: str, default: str) -> str:
-        """Return what sets a column where nobody has written anything but the default.
-
-        Args:
-            column: Plain name.
-            default: As the catalog has it, or NULL.
-        """
-        untouched = f"(now.{quoted(column)} IS NULL OR now.{quoted(column)} = ({default}))"
+    def fill(self) -> str:
+        """Return what sets values where nobody has written anything but the default."""
         return (
-            f"UPDATE ONLY {self.watched.table} AS now SET {quoted(column)} = kept.{quoted(column)} FROM {self.rows}"
-            f" WHERE {self._same} AND {untouched} AND NOT {self._alike}"
+            f"UPDATE ONLY {self.watched.table} AS now SET {set_to_kept(self.watched)} FROM {self.rows}"
+            f" WHERE {self._same} AND {self.untouched} AND NOT {self._alike}"
         )
 
     def put_aside(self, quarantine: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import pytest
 
 from ledger.model import Policy, Run
 from tests.harness import Engine, completed, ended
+from worker.preview import preview_recovery
 
 _ITEMS = "CREATE TABLE items (id int PRIMARY KEY, n int, note text)"
 _FIVE = f"{_ITEMS}; INSERT INTO items SELECT i, i, 'old' FROM generate_series(1, 5) AS i"
@@ -298,3 +299,59 @@ def test_the_documents_migrations_applied_again(sample_engine: Engine, policy: P
     assert len(told) == 9
     assert len(_result(recovered)["there_again"]) == 9
     completed(engine.rollback("complete_ai_schema"))
+
+
+# -- what a dry run counts ------------------------------------------------------
+
+
+def _foreseen(engine: Engine, run: Run, policy: Policy | None = None) -> dict[str, list[int]]:
+    before = engine.picture()
+    found = preview_recovery(engine.session, engine.installation, engine.find(run.run), policy=policy)
+    assert found.refusals == ()
+    assert engine.picture() == before
+    told: dict[str, list[int]] = {}
+    for each in found.conflicts:
+        told.setdefault(each.object, []).append(each.count)
+    return told
+
+
+def test_newer_rows_are_foreseen(engine: Engine) -> None:
+    """What the dry run counts of tables that are there again is what the recovery then leaves out."""
+    run = _dropped(engine)
+
+    assert _foreseen(engine, run, Policy.SKIP) == {"table public.items": [1]}
+    assert _result(completed(engine.recover(run, policy=Policy.SKIP)))["merged"][0]["not_back"] == 1
+
+
+def test_changed_rows_are_foreseen(engine: Engine) -> None:
+    """The same for rows that the plan had changed: some are newer, some are gone."""
+    engine.owner(_FIVE)
+    engine.plan("UPDATE items SET n = n + 100 WHERE id < 4; DELETE FROM items WHERE id >= 4;")
+    run = completed(engine.rollback())
+    engine.owner("UPDATE items SET n = 7 WHERE id = 1; DELETE FROM items WHERE id = 2")
+    engine.owner("INSERT INTO items VALUES (4, 0, '')")
+
+    assert _foreseen(engine, run) == {"rows public.items": [1, 2]}
+    assert sorted(told["not_back"] for told in _result(completed(engine.recover(run)))["rows"]) == [1, 2]
+
+
+def test_columns_and_keys_are_foreseen(engine: Engine) -> None:
+    """Rows that are gone or new where a column comes back, and rows without a parent where a foreign key does."""
+    engine.owner(
+        f"{_FIVE}; CREATE TABLE parts (id int PRIMARY KEY, item int REFERENCES items);"
+        "INSERT INTO parts SELECT i, i FROM generate_series(1, 5) AS i;"
+        "CREATE TABLE notes (id int PRIMARY KEY, part int REFERENCES parts);"
+        "INSERT INTO notes VALUES (1, 1)"
+    )
+    engine.plan("ALTER TABLE items DROP COLUMN note; DROP TABLE parts, notes;")
+    run = completed(engine.rollback())
+    engine.owner("DELETE FROM items WHERE id > 3; INSERT INTO items VALUES (10, 1), (11, 1), (12, 1)")
+
+    found = _foreseen(engine, run)
+
+    assert found == {
+        "table column public.items.note": [2, 3],
+        "table constraint parts_item_fkey on public.parts": [2],
+    }
+    recovered = completed(engine.recover(run))
+    assert [told["rows"] for told in _result(recovered)["set_aside"]] == [2]
