@@ -207,9 +207,12 @@ class Engine:
 
     def recover(self, run: Run | int, **changes: Any) -> Run:  # noqa: ANN401 - any field of a command
         """Submit the recovery of a run and carry it out."""
+        return self.carry_out(self.recovery_of(run, **changes))
+
+    def recovery_of(self, run: Run | int, **changes: Any) -> Command:  # noqa: ANN401 - any field of a command
+        """Make the command that recovers a run; nothing is written."""
         subject, migration = (run, "m") if isinstance(run, int) else (run.run, run.migration)
-        fields = {"migration": migration, **changes}
-        return self.carry_out(self.command(kind=Kind.RECOVER, subject_run=subject, **fields))
+        return self.command(**{"kind": Kind.RECOVER, "subject_run": subject, "migration": migration, **changes})
 
     def validate(self, migration: str | None = None) -> Run:
         """Submit a validation, of everything or of one migration, and carry it out."""

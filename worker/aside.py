@@ -24,7 +24,7 @@ def do(session: Session, holder: Holder, argument: str) -> str | None:
         StepbackError: It did not work out; nothing is left half done, or the message names it.
     """
     told = json.loads(argument)
-    act = {"create index": _create, "drop index": _drop, "reindex": _reindex, "vacuum": _vacuum}[told["what"]]
+    act = {"create index": create_index, "drop index": _drop, "reindex": _reindex, "vacuum": _vacuum}[told["what"]]
     with session.beside(told["owner"]):
         said = act(session, told)
     if told["what"] == "create index":
@@ -39,7 +39,16 @@ SELECT indexrelid::bigint AS oid, indisvalid AS valid,
 """
 
 
-def _create(session: Session, told: dict[str, Any]) -> str:
+def create_index(session: Session, told: dict[str, Any]) -> str:
+    """Build an index CONCURRENTLY, unless it is there; invalid remains are replaced.
+
+    Args:
+        session: In the target, outside any transaction, as its owner.
+        told: `name` of the index, qualified and quoted, and `text`, the statement.
+
+    Raises:
+        StepbackError: It did not work out, and nothing is left of it.
+    """
     left = session.row(_BY_NAME, (told["name"],))
     if left is not None and left["valid"]:
         return "built"

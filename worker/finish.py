@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from ledger.errors import StatementFailed
 from worker import aside, fence, orphans, registry
@@ -18,29 +19,39 @@ def do(session: Session, holder: Holder, step: FinishStep) -> str | None:
     Raises:
         StepbackError: It did not work out; the caller reports it and goes on.
     """
-    told = None
-    match step.what:
-        case "sql":
-            session.execute(step.argument)
-        case "analyze":
-            if session.value("SELECT to_regclass(%s)", (step.argument,)) is not None:
-                session.execute(f"ANALYZE {step.argument}")
-        case "count":
-            quarantine, relation = json.loads(step.argument)
-            told = registry.count(session, holder, quarantine, relation)
-        case "remnants":
-            told = _remnants(session, json.loads(step.argument))
-        case "aside":
-            told = aside.do(session, holder, step.argument)
-        case "validate":
-            told = orphans.validate(session, holder, step.argument)
-        case "report":
-            told = _report(session, holder, step.argument)
-        case "registry":
-            told = registry.complete(session, holder, json.loads(step.argument))
-        case _:
-            raise AssertionError(f"unknown finish step {step.what!r}")
-    return told
+    return _DOING[step.what](session, holder, step.argument)
+
+
+def _sql(session: Session, _holder: Holder, statement: str) -> None:
+    session.execute(statement)
+
+
+def _analyze(session: Session, _holder: Holder, table: str) -> None:
+    if session.value("SELECT to_regclass(%s)", (table,)) is not None:
+        session.execute(f"ANALYZE {table}")
+
+
+def _count(session: Session, holder: Holder, argument: str) -> str:
+    quarantine, relation = json.loads(argument)
+    return registry.count(session, holder, quarantine, relation)
+
+
+def _complete(session: Session, holder: Holder, argument: str) -> str:
+    return registry.complete(session, holder, json.loads(argument))
+
+
+def _build(session: Session, holder: Holder, argument: str) -> str:
+    """Build an index that a rollback had removed, and write down that it is back."""
+    told = json.loads(argument)
+    with session.beside(told["owner"]):
+        said = aside.create_index(session, told)
+        for statement in told["then"]:
+            session.execute(statement)
+    there = session.value("SELECT pg_get_indexdef(to_regclass(%s))", (told["name"],))
+    if there != told["definition"]:
+        raise StatementFailed(f"{told['name']} is another index than the one that was removed; it stays preserved")
+    registry.bring_back(session, holder, told["id"])
+    return said
 
 
 def _report(session: Session, holder: Holder, query: str) -> str:
@@ -63,8 +74,22 @@ SELECT (SELECT count(*) FROM unnest(%(tables)s::text[]) AS name WHERE to_regclas
 """
 
 
-def _remnants(session: Session, named: dict[str, list[Any]]) -> str:
+def _remnants(session: Session, _holder: Holder, argument: str) -> str:
     """Count what is still there of what the run removed, by its exact names."""
+    named: dict[str, list[Any]] = json.loads(argument)
     left = session.row(_REMNANTS, named)
     assert left is not None  # noqa: S101 - a SELECT without FROM always has a row
     return ", ".join(f"{left[what]} of {len(named[what])} {what}" for what in ("tables", "types", "columns"))
+
+
+_DOING: Final[dict[str, Callable[[Session, Holder, str], str | None]]] = {
+    "sql": _sql,
+    "analyze": _analyze,
+    "aside": aside.do,
+    "validate": orphans.validate,
+    "count": _count,
+    "index": _build,
+    "remnants": _remnants,
+    "report": _report,
+    "registry": _complete,
+}

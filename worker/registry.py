@@ -152,6 +152,17 @@ def preserve_more(session: Session, holder: Holder, migration: str, keeping: Kee
     preserve(session, holder, migration, [keeping], names={oid: name}, after=last)
 
 
+def bring_back(session: Session, holder: Holder, kept: int) -> None:
+    """Write down that one object is back, after COMMIT, unless an earlier attempt did; in a transaction of its own."""
+    with session.transaction():
+        stand_behind(session, holder)
+        session.execute(
+            "UPDATE emergency_backup.preserved_objects SET recovered_by = %s, recovered_at = clock_timestamp()"
+            " WHERE id = %s AND recovered_by IS NULL AND purged_by IS NULL",
+            (holder.run, kept),
+        )
+
+
 def complete(session: Session, holder: Holder, ids: Collection[int]) -> str:
     """Say in the registry that all is done, where the work itself came after COMMIT; in a transaction of its own."""
     with session.transaction():

@@ -19,6 +19,7 @@ from tests.harness import Engine
 
 #: For each kind the points of the way there, and those of the way back.
 POINTS = {
+    "indexes": (("changed",), ("finish_entered", "finish_step_done", "finish_step_journaled")),
     "stages": (("changed", "step_journaled"), ("marked",)),
     "partitions": (("marked",), ("committed",)),
     "definitions": (("committed",), ("changed",)),
@@ -56,8 +57,15 @@ CREATE VIEW v AS SELECT id FROM t;
 COMMENT ON VIEW v IS 'mine';
 GRANT SELECT ON v TO PUBLIC;
 """
+_LARGE = """
+CREATE TABLE t (id int PRIMARY KEY, a int, b text);
+INSERT INTO t SELECT n, n, repeat('x', 900) FROM generate_series(1, 10000) AS n;
+CREATE INDEX t_a ON t (a);
+CREATE INDEX t_e ON t ((a + 1));
+"""
 #: Schema and plan.
 KINDS = {
+    "indexes": (_LARGE, "DROP INDEX t_a, t_e;"),
     "stages": (_STAGES, _IN_STAGES),
     "partitions": (_PARTITIONS, "DROP TABLE p, p1, p2;"),
     "definitions": (

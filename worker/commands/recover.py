@@ -16,6 +16,7 @@ from worker.commands.foreseeing import Foreseen, foresee
 from worker.commands.locks import locks_of, relation_names
 from worker.commands.meeting import Meetings
 from worker.commands.obstacles import refuse_conflicts, refuse_foreign_needs
+from worker.commands.rebuilding import built_after
 from worker.commands.rollback import counting_steps
 from worker.commands.selecting import Parted
 from worker.fence import Holder, Marker
@@ -63,6 +64,7 @@ class Recover:
         self._asked = command.policy
         self._policy = command.policy or Policy.SKIP
         self._again = Again(())
+        self._built: dict[int, FinishStep] = {}
         self._meetings = Meetings(self._policy, self._aside)
 
     def prepare(self, session: Session) -> Work:
@@ -81,10 +83,11 @@ class Recover:
             raise NothingToRecover(_why_nothing(session, subject, self._migration, marker))
         # Names may be alike by chance: nothing is merged that nobody has asked for.
         self._again = Again(tuple(wanted)) if self._asked is None else again.look(session, wanted)
-        self._kept = [*self._again.coming]
+        self._built = built_after(session, self._again.coming)
+        self._kept = [k for k in self._again.coming if k.id not in self._built]
         self._meetings = Meetings(self._policy, self._aside)
         self._merges = tuple(self._merge(session, each) for each in self._again.merges)
-        refuse_conflicts(session, self._kept, _HINT)
+        refuse_conflicts(session, self._again.coming, _HINT)
         refuse_foreign_needs(session, self._kept)
         self._parted = selecting.part(session, self._kept, self._conditions, self._aside)
         views, view_permits = drop_views(session, [(k.quarantine, k.relation) for k in self._kept])
@@ -93,7 +96,7 @@ class Recover:
         self._groups = _grouped(self._kept)
         self._recorded = 0
         first = self._restore(session, 0)
-        back = tuple(_item(kept, self._subject) for kept in self._kept)
+        back = tuple(_item(kept, self._subject) for kept in self._again.coming)
         items = (*back, *(each.item for each in self._parted), *(each.item for each in self._again.merges))
         return Work(
             items=items,
@@ -214,6 +217,7 @@ class Recover:
             for kept in reversed(self._kept)
             for statement in kept.definition["finish"]
         ]
+        finish += self._built.values()
         finish += counting_steps(selecting.keepings(self._parted))
         if self._report is not None:
             finish.append(FinishStep("report", "report", check_report(self._report)))
