@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 
 from ledger.errors import Conflict, ImpactNotAccepted, LockNotAvailable, NothingToRecover
 from ledger.model import Command, Json, Policy
 from worker import fence, registry
-from worker.commands import Outcome, again, selecting
-from worker.commands.again import Again, Merge
+from worker.commands import Outcome, again, grouping, merging, returning, selecting
+from worker.commands.again import Again
 from worker.commands.backup_views import drop_views
 from worker.commands.foreseeing import Foreseen, foresee
 from worker.commands.locks import locks_of, relation_names
 from worker.commands.meeting import Meetings
+from worker.commands.merging import Merge
 from worker.commands.obstacles import refuse_conflicts, refuse_foreign_needs
 from worker.commands.rebuilding import built_after
 from worker.commands.rollback import counting_steps
 from worker.commands.selecting import Parted
 from worker.fence import Holder, Marker
-from worker.objects import altered, column, inheritance, ownership, retyped, sequence, table
-from worker.objects import type as type_
-from worker.objects.keeping import GONE, Action, Address, Item, Keeping, Permits, merge, quoted
+from worker.objects.keeping import GONE, Address, Keeping, Permits, merge, quoted
 from worker.objects.quarantine import Quarantine
 from worker.plan.compile import compile_removal
 from worker.plan.impact import hash_of, of_addresses
@@ -78,9 +75,10 @@ class Recover:
         subject = Holder(self._holder.installation, self._subject, 0)
         marker = fence.look_up(session, subject)
         kept = registry.kept_by(session, subject, self._subject)
-        wanted = [_as_it_stands(session, k) for k in kept if marker is not None and self._is_wanted(marker, k)]
+        wanted = [k for k in kept if marker is not None and self._is_wanted(marker, k)]
         if marker is None or not wanted:
             raise NothingToRecover(_why_nothing(session, subject, self._migration, marker))
+        wanted = [returning.as_it_stands(session, k) for k in wanted]
         # Names may be alike by chance: nothing is merged that nobody has asked for.
         self._again = Again(tuple(wanted)) if self._asked is None else again.look(session, wanted)
         self._built = built_after(session, self._again.coming)
@@ -93,10 +91,10 @@ class Recover:
         views, view_permits = drop_views(session, [(k.quarantine, k.relation) for k in self._kept])
         coming = {k.id for k in self._kept}
         self._emptied = _emptied(session, self._kept, [k for k in kept if k.id not in coming])
-        self._groups = _grouped(self._kept)
+        self._groups = grouping.grouped(self._kept)
         self._recorded = 0
         first = self._restore(session, 0)
-        back = tuple(_item(kept, self._subject) for kept in self._again.coming)
+        back = tuple(returning.item(kept, self._subject) for kept in self._again.coming)
         items = (*back, *(each.item for each in self._parted), *(each.item for each in self._again.merges))
         return Work(
             items=items,
@@ -126,7 +124,7 @@ class Recover:
 
     def _merge(self, session: Session, merge: Merge) -> Change:
         held = self._meetings.hold(merge.meeting, merge.first)
-        return Change(merge.step, again.statements(session, merge, held), may_be_left=True)
+        return Change(merge.step, merging.statements(session, merge, held), may_be_left=True)
 
     def _groundwork(self) -> tuple[Change, ...]:
         if not self._parted and not self._meetings.keeps(self._kept):
@@ -168,7 +166,7 @@ class Recover:
 
     def outcome(self, session: Session, left: Mapping[str, str]) -> Outcome:
         """Say what rows did not let back, which stays preserved; keep what gave way to what came back."""
-        staying = [kept for kept in self._kept if _may_be_left(kept) and _verb(kept) in left]
+        staying = [kept for kept in self._kept if returning.may_be_left(kept) and returning.step(kept) in left]
         session.execute(
             "UPDATE emergency_backup.preserved_objects SET recovered_by = NULL, recovered_at = NULL"
             " WHERE id = ANY (%s)",
@@ -197,7 +195,7 @@ class Recover:
 
     def stage(self, session: Session, number: int) -> Stage:
         """Bring back, or take away what the rollback created, on the catalog as it is by now."""
-        if _is_created(self._groups[number]):
+        if grouping.is_created(self._groups[number]):
             return self._retire(session, self._groups[number])
         return self._restore(session, number)
 
@@ -211,9 +209,9 @@ class Recover:
         return counting
 
     def _finish(self) -> tuple[FinishStep, ...]:
-        back = _moved(self._kept)
+        back = grouping.moved(self._kept)
         finish = [
-            _finish_step(kept, statement, self._aside, back)
+            returning.finish_step(kept, statement, self._aside, back)
             for kept in reversed(self._kept)
             for statement in kept.definition["finish"]
         ]
@@ -226,11 +224,15 @@ class Recover:
     def _restore(self, session: Session, number: int) -> Stage:
         group = self._groups[number]
         closing, permits = self._closing(session, group)
-        back = (change for kept in group for change in (_bring_back(session, kept, self._meetings), *_rules(kept)))
+        back = (
+            change
+            for kept in group
+            for change in (returning.bring_back(session, kept, self._meetings), *returning.rules(kept))
+        )
         return Stage(
             (*back, *closing),
-            merge([*(_permits(session, kept) for kept in group), permits]),
-            frozenset(_written(session, group)),
+            merge([*(returning.permits(session, kept) for kept in group), permits]),
+            frozenset(returning.written(session, group)),
         )
 
     def _retire(self, session: Session, group: Sequence[Kept]) -> Stage:
@@ -255,66 +257,18 @@ class Recover:
 
     def _foresee(self, session: Session, group: Sequence[Kept]) -> tuple[Change, ...]:
         """Say what a later stage will do, and refuse early what it could not."""
-        if _is_created(group):
+        if grouping.is_created(group):
             changed = frozenset(kept.address for kept in self._kept)
             retired = _retired(session, group, Quarantine(self._holder.run, self._quarantine.command_id), changed)
             return tuple(Change(f"take away {keeping.item.label()}", keeping.remove) for keeping in retired)
-        away = _moved(self._kept)
+        away = grouping.moved(self._kept)
         # What belongs to a table that is itself still away is looked at when that is back.
         return tuple(
-            Change(_verb(kept), tuple(kept.definition["restore"]))
+            Change(returning.step(kept), tuple(kept.definition["restore"]))
             if kept.address.objid in away
-            else _bring_back(session, kept, self._meetings)
+            else returning.bring_back(session, kept, self._meetings)
             for kept in group
         )
-
-
-_STILL_VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = %s AND indexrelid = to_regclass(%s)"
-
-
-def _as_it_stands(session: Session, kept: Kept) -> Kept:
-    """Return an object that comes back; an index that was to go CONCURRENTLY, and did not, is there."""
-    facts = kept.definition["facts"]
-    if kept.kind != "index" or kept.how != "defined":
-        return kept
-    if not session.value(_STILL_VALID, (kept.address.objid, facts["must_be_free"][0])):
-        return kept
-    return replace(kept, definition={**kept.definition, "restore": [], "facts": {}})
-
-
-def _is_created(group: Sequence[Kept]) -> bool:
-    return any(kept.how == "created" for kept in group)
-
-
-#: What may give a table its place or its name again.
-_NAMING = frozenset({"moved", "changed"})
-
-
-def _grouped(kept: Sequence[Kept]) -> list[list[Kept]]:
-    """Return what comes back in order, each group compiled when those before it are back; the first may be empty.
-
-    Apart is what the rollback created; what has to look at the catalog as it is then; what it changed about a table
-    that it moved later; and values whose table has neither its place nor its name again before.
-    """
-    groups: list[list[Kept]] = [[]]
-    for entry in reversed(kept):
-        apart = (entry.how == "created") != _is_created(groups[-1]) and (groups[-1] or entry.how == "created")
-        if apart or (groups[-1] and _awaits(entry, groups[-1])):
-            groups.append([])
-        groups[-1].append(entry)
-    return groups
-
-
-def _awaits(entry: Kept, group: Sequence[Kept]) -> bool:
-    facts = entry.definition["facts"]
-    if facts.get("brings_values") and any(other.how in _NAMING for other in group):
-        return True
-    of_a_moved_one = entry.how in {"copied", "changed"} and entry.address.objid in _moved(group)
-    return of_a_moved_one or altered.looks_again(facts)
-
-
-def _moved(kept: Sequence[Kept]) -> set[int]:
-    return {entry.address.objid for entry in kept if entry.how == "moved" and entry.address.catalog == "pg_class"}
 
 
 def _retired(
@@ -380,70 +334,6 @@ def _locks(session: Session, kept: Sequence[Kept], merged: Collection[int]) -> t
     return locks_of(session, dict.fromkeys({*merged, *(oid for oid in oids if oid is not None)}, "ACCESS EXCLUSIVE"))
 
 
-def _bring_back(session: Session, kept: Kept, meetings: Meetings) -> Change:
-    statements = list(kept.definition["restore"])
-    facts = kept.definition["facts"]
-    if facts.get("brings_values"):
-        relation = session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],))
-        # While a later stage is foreseen, its table may not be back yet.
-        off, on = ((), ()) if relation is None else column.firing(session, relation)
-        statements = [*off, *statements, *meetings.after(session, kept), *on]
-    if "what" in facts:
-        statements = list(altered.back(session, kept.address, statements, facts))
-    elif "grants" in facts:
-        # Grants on columns last: what is revoked from the whole is revoked from its columns.
-        statements = [*statements, *ownership.grants(session, facts["grants"]), *facts.get("column_grants", [])]
-    return Change(_verb(kept), tuple(statements), may_be_left=_may_be_left(kept))
-
-
-def _may_be_left(kept: Kept) -> bool:
-    """Whether rows that were written since may forbid it, by what the server holds against every row."""
-    return kept.kind == "rows" or (kept.how == "defined" and kept.kind in _RULES)
-
-
-#: Of definitions, those that the server holds against every row.
-_RULES = frozenset({"table constraint", "index"})
-
-
-def _rules(kept: Kept) -> tuple[Change, ...]:
-    """Return what makes columns NOT NULL again, where that is no constraint of its own."""
-    rules = kept.definition["facts"].get("rules", [])
-    return tuple(Change(f"hold rows to it: {statement}", (statement,), may_be_left=True) for statement in rules)
-
-
-def _verb(kept: Kept) -> str:
-    verb = {"moved": "move back", "copied": "give back", "defined": "make again", "changed": "change back"}[kept.how]
-    return f"{verb} {kept.kind} {kept.name}"
-
-
-def _permits(session: Session, kept: Kept) -> Permits:
-    facts = kept.definition["facts"]
-    if facts.get("retyped"):
-        return retyped.permits(session, kept.address)
-    if "what" in facts:
-        return altered.permits(session, facts["what"], kept.address, facts["detail"])
-    if kept.how == "moved":
-        oid = kept.address.objid
-        if kept.kind == "sequence":
-            return sequence.moved(session, oid)
-        return type_.moved(session, oid) if kept.address.catalog == "pg_type" else table.moved(session, oid)
-    return _permits_of_facts(session, kept)
-
-
-def _permits_of_facts(session: Session, kept: Kept) -> Permits:
-    facts = kept.definition["facts"]
-    if "stand_ins" in facts:
-        return {**inheritance.dismissed(session, facts["stand_ins"]), **inheritance.untied(kept.address.objid)}
-    if "changes" in facts:
-        return {Address(at, oid, sub): frozenset(columns) for at, oid, sub, *columns in facts["changes"]}
-    if facts.get("rewrites"):
-        return column.rewritten(session, session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],)))
-    touched = facts.get("touches", [])
-    return {
-        Address("pg_class", relation, number): frozenset({"atthasdef", "attnotnull"}) for relation, number in touched
-    }
-
-
 def _emptied(session: Session, kept: Sequence[Kept], staying: Sequence[Kept]) -> list[str]:
     """Return the quarantine schemas that hold nothing once this is back; copies stay where they are."""
     staying_there = {k.quarantine for k in kept if k.how != "moved"}
@@ -455,29 +345,3 @@ def _emptied(session: Session, kept: Sequence[Kept], staying: Sequence[Kept]) ->
 def _schemas(session: Session, names: Sequence[str]) -> Permits:
     found = session.rows("SELECT oid::bigint FROM pg_namespace WHERE nspname = ANY (%s)", (list(names),))
     return {Address("pg_namespace", row["oid"]): GONE for row in found}
-
-
-def _written(session: Session, kept: Sequence[Kept]) -> set[int]:
-    names = {k.definition["facts"]["table"] for k in kept if k.definition["facts"].get("brings_values")}
-    return {session.value("SELECT to_regclass(%s)::oid::bigint", (name,)) for name in names}
-
-
-def _finish_step(kept: Kept, statement: str, quarantine: str, back: Collection[int]) -> FinishStep:
-    name = f"finish {kept.kind} {kept.name}"
-    relation, constraint = kept.definition["facts"].get("validates") or (None, None)
-    if relation not in back:
-        # Rows of a table that stayed were written by the application: they are not ours to set aside.
-        return FinishStep(name, "sql", statement)
-    told = {
-        "statement": statement,
-        "relation": relation,
-        "constraint": constraint,
-        "quarantine": quarantine,
-        "migration": kept.migration,
-    }
-    return FinishStep(name, "validate", json.dumps(told))
-
-
-def _item(kept: Kept, subject: int) -> Item:
-    relation = kept.address.objid if kept.address.catalog == "pg_class" else None
-    return Item(kept.address, kept.kind, kept.name, f"run {subject} keeps it", Action(kept.how), relation=relation)
