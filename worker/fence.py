@@ -114,11 +114,13 @@ def set_result(session: Session, holder: Holder, name: str, told: Json) -> None:
 
 
 def add_result(session: Session, holder: Holder, name: str, told: Json) -> None:
-    """Add an entry to a list in what came of the run, inside a transaction that stands behind the fence."""
+    """Add an entry to a list in what came of the run, once, inside a transaction that stands behind the fence."""
     session.execute(
         "UPDATE emergency_backup.marker SET result = jsonb_set(coalesce(result, '{}'), ARRAY[%(name)s::text],"
         " coalesce(result -> %(name)s, '[]') || %(told)s::jsonb)"
-        " WHERE installation = %(installation)s AND run = %(run)s",
+        " WHERE installation = %(installation)s AND run = %(run)s"
+        # A step is done again after a crash.
+        " AND (result -> %(name)s @> %(told)s::jsonb) IS NOT TRUE",
         {"name": name, "told": json.dumps([told]), "installation": holder.installation, "run": holder.run},
     )
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from ledger.errors import StatementFailed
 from worker import aside, fence, orphans, registry
 from worker.fence import Holder
+from worker.objects import column
 from worker.target import Session
 from worker.work import FinishStep
 
@@ -38,6 +39,17 @@ def _count(session: Session, holder: Holder, argument: str) -> str:
 
 def _complete(session: Session, holder: Holder, argument: str) -> str:
     return registry.complete(session, holder, json.loads(argument))
+
+
+def _look_for_rows(session: Session, holder: Holder, argument: str) -> str:
+    """Count the rows that are gone since their values were kept; these stay in quarantine."""
+    told = json.loads(argument)
+    with session.transaction():
+        fence.stand_behind(session, holder)
+        gone = column.rows_gone(session, told["table"], told["inside"], told["key"])
+        if gone:
+            fence.add_result(session, holder, "columns", {"column": told["name"], "gone": gone})
+    return f"{gone:,} row(s) are gone since"
 
 
 def _build(session: Session, holder: Holder, argument: str) -> str:
@@ -89,6 +101,7 @@ _DOING: Final[dict[str, Callable[[Session, Holder, str], str | None]]] = {
     "validate": orphans.validate,
     "count": _count,
     "index": _build,
+    "rows": _look_for_rows,
     "remnants": _remnants,
     "report": _report,
     "registry": _complete,

@@ -93,8 +93,8 @@ class FinishStep:
 
     step: str
     #: "sql", "analyze", "aside" (worker/aside.py), "validate" (worker/orphans.py), "count" (rows and checksum of a
-    #: preserved table), "index" (build one that comes back), "remnants", "report" (a query for figures), or "registry"
-    #: (say that all is done).
+    #: preserved table), "index" (build one that comes back), "rows" (count those gone), "remnants", "report" (a
+    #: query for figures), or "registry" (say that all is done).
     what: str
     argument: str
     section: Section | None = None

@@ -14,6 +14,10 @@ def of_run(run: Run) -> list[str]:
         *(_of_table(table) for table in told.get("tables", ())),
         *(line for rows in told.get("rows", ()) for line in _of_rows(run, rows["table"], rows)),
         *(line for merged in told.get("merged", ()) for line in _of_merge(run, merged)),
+        *(
+            f"{each['column']}: {each['gone']:,} row(s) are gone since; their values stay preserved"
+            for each in told.get("columns", ())
+        ),
         *(f"{label} is there again: the newer one stays" for label in told.get("there_again", ())),
         *(_of_report(told["report"]) if "report" in told else ()),
         *(_of_orphans(aside) for aside in told.get("set_aside", ())),

@@ -216,6 +216,7 @@ class Recover:
             for statement in kept.definition["finish"]
         ]
         finish += self._built.values()
+        finish += [step for kept in reversed(self._kept) if (step := returning.looking_for_rows(kept)) is not None]
         finish += counting_steps(selecting.keepings(self._parted))
         if self._report is not None:
             finish.append(FinishStep("report", "report", check_report(self._report)))

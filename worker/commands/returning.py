@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from worker.commands.meeting import Meetings
+from worker.commands.obstacles import inside
 from worker.objects import altered, column, inheritance, ownership, retyped, sequence, table
 from worker.objects import type as type_
 from worker.objects.keeping import Action, Address, Item, Permits
@@ -115,6 +116,15 @@ def finish_step(kept: Kept, statement: str, quarantine: str, back: Collection[in
         "migration": kept.migration,
     }
     return FinishStep(name, "validate", json.dumps(told))
+
+
+def looking_for_rows(kept: Kept) -> FinishStep | None:
+    """Return the step that counts rows which are gone since, and whose values stay preserved; after COMMIT."""
+    facts = kept.definition["facts"]
+    if kept.how != "copied" or not facts.get("column") or not facts.get("brings_values") or not facts.get("key"):
+        return None
+    told = {"table": facts["table"], "inside": inside(kept), "key": facts["key"], "name": kept.name}
+    return FinishStep(f"look for the rows of {kept.name}", "rows", json.dumps(told))
 
 
 def item(kept: Kept, subject: int) -> Item:

@@ -52,8 +52,10 @@ def test_newer_rows_get_the_default_and_older_ones_their_values(engine: Engine, 
     run = completed(engine.rollback())
 
     engine.owner(_MEANWHILE)
-    completed(engine.recover(run))
+    recovered = completed(engine.recover(run))
 
+    assert recovered.result is not None
+    assert recovered.result["columns"] == [{"column": "public.orders.c", "gone": 1}]
     assert engine.query("SELECT id, n FROM orders ORDER BY id") == [
         {"id": 2, "n": 99},
         {"id": 3, "n": 30},
