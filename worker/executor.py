@@ -236,6 +236,7 @@ class _Attempt:
         session.begin(read_only=True)
         try:
             work = procedure.prepare(session)
+            notes = (*work.notes, *(() if work.inspect is None else work.inspect(session)))
         finally:
             session.rollback()
         self._at("impact_computed")
@@ -245,7 +246,7 @@ class _Attempt:
             "impact_sha256": work.impact_sha256,
             "objects": [f"{item.action.value} {item.label()}" for item in work.items],
             "locks": [lock.name for lock in work.locks],
-            "notes": list(work.notes),
+            "notes": list(notes),
             "mentions": [as_document(mention) for mention in work.mentions],
             "pins": [as_document(pin) for pin in work.pins],
             "accepted": list(work.accepted),

@@ -111,12 +111,13 @@ def preview_recovery(
     try:
         work = recover.prepare(session)
         conflicts = recover.foresee(session)
+        remarks = () if work.inspect is None else tuple(work.inspect(session))
     except Refused as error:
         return Preview(migration, None, None, (Refusal(error.code, error.message, None),))
     finally:
         session.rollback()
     typed = f"stepback recover {subject.run}" + (f" --policy {policy}" if policy is not None else "")
-    return Preview(migration, None, work, (), typed, conflicts)
+    return Preview(migration, None, replace(work, notes=(*work.notes, *remarks)), (), typed, conflicts)
 
 
 def _nobody_asks(target: str, migration: str) -> Command:

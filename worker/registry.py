@@ -32,6 +32,9 @@ class Kept:
     address: Address
     #: locks ([[name, OID]]), restore, finish, facts.
     definition: dict[str, Any]
+    #: Of the table in quarantine, as they were counted; None before, or where there is none.
+    rows: int | None = None
+    checksum: str | None = None
 
 
 def set_status(session: Session, ids: Collection[int], status: str, notes: str, run: int) -> str:
@@ -174,7 +177,7 @@ def kept_by(session: Session, holder: Holder, run: int) -> list[Kept]:
     """Return what a run keeps, and nobody has brought back or deleted, in the order of removal."""
     found = session.rows(
         "SELECT id, migration, ordinal, kind, name, how, quarantine, relation, catalog, objid::bigint, objsubid,"
-        " definition"
+        " definition, rows, checksum"
         " FROM emergency_backup.preserved_objects WHERE installation = %s AND run = %s AND recovered_by IS NULL"
         " AND purged_by IS NULL ORDER BY ordinal",
         (holder.installation, run),
@@ -195,6 +198,8 @@ def _kept(row: Row) -> Kept:
         row["relation"],
         address,
         row["definition"],
+        row["rows"],
+        row["checksum"],
     )
 
 

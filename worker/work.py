@@ -150,6 +150,8 @@ class Work:
     accepted: tuple[str, ...] = ()
     #: What the author of the plan may do about what the proof refuses.
     advise: Advise | None = None
+    #: Looks at what takes its time, and returns remarks: once, in preflight.
+    inspect: Callable[[Session], Sequence[str]] | None = None
 
     @property
     def all_changes(self) -> tuple[Change, ...]:

@@ -11,6 +11,7 @@ def of_run(run: Run) -> list[str]:
     """Return what a recovery brought back of tables, reports, and left out; nothing where all came back as it was."""
     told: dict[str, Any] = dict(run.result or {})
     return [
+        *told.get("damaged", ()),
         *(_of_table(table) for table in told.get("tables", ())),
         *(line for rows in told.get("rows", ()) for line in _of_rows(run, rows["table"], rows)),
         *(line for merged in told.get("merged", ()) for line in _of_merge(run, merged)),

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from ledger.errors import Conflict, ImpactNotAccepted, LockNotAvailable, NothingToRecover
 from ledger.model import Command, Json, Policy
 from worker import fence, registry
-from worker.commands import Outcome, again, grouping, merging, returning, selecting
+from worker.commands import Outcome, again, damage, grouping, merging, returning, selecting
 from worker.commands.again import Again
 from worker.commands.backup_views import drop_views
 from worker.commands.foreseeing import Foreseen, foresee
@@ -61,6 +61,9 @@ class Recover:
         self._asked = command.policy
         self._policy = command.policy or Policy.SKIP
         self._again = Again(())
+        #: All that the run still keeps, whether it comes back or not.
+        self._everything: Sequence[Kept] = ()
+        self._damaged: Sequence[str] = ()
         self._built: dict[int, FinishStep] = {}
         self._meetings = Meetings(self._policy, self._aside)
 
@@ -78,6 +81,7 @@ class Recover:
         wanted = [k for k in kept if marker is not None and self._is_wanted(marker, k)]
         if marker is None or not wanted:
             raise NothingToRecover(_why_nothing(session, subject, self._migration, marker))
+        self._everything = kept
         wanted = [returning.as_it_stands(session, k) for k in wanted]
         # Names may be alike by chance: nothing is merged that nobody has asked for.
         self._again = Again(tuple(wanted)) if self._asked is None else again.look(session, wanted)
@@ -109,7 +113,12 @@ class Recover:
             finish=self._finish(),
             registry_ids=self._registry_ids(marker, whole=len(wanted) == len(kept)),
             outcome_status="recovered",
+            inspect=self._inspect,
         )
+
+    def _inspect(self, session: Session) -> Sequence[str]:
+        self._damaged = damage.look(session, self._everything)
+        return self._damaged
 
     def foresee(self, session: Session) -> tuple[Foreseen, ...]:
         """Count what the recovery that was prepared would meet; for a dry run."""
@@ -183,6 +192,7 @@ class Recover:
             "tables": self._figures,
             "rows": [{"table": name, **met[number]} for number, name in names.items() if number in met],
             "merged": [_of_merge(each, met[each.kept.id]) for each in merged],
+            "damaged": [*self._damaged],
             "there_again": [f"{kept.kind} {kept.name}" for kept in self._again.staying],
         }
         figures: dict[str, Json] = {"objects": len(names), "left_out": told}
@@ -228,11 +238,17 @@ class Recover:
         back = (
             change
             for kept in group
-            for change in (returning.bring_back(session, kept, self._meetings), *returning.rules(kept))
+            for change in (
+                returning.bring_back(session, kept, self._meetings),
+                *damage.made_again(session, kept, self._everything),
+                *returning.rules(kept),
+            )
         )
+        explained = [returning.permits(session, kept) for kept in group]
+        explained += [damage.permits(session, kept, self._everything) for kept in group]
         return Stage(
             (*back, *closing),
-            merge([*(returning.permits(session, kept) for kept in group), permits]),
+            merge([*explained, permits]),
             frozenset(returning.written(session, group)),
         )
 

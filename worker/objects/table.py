@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ledger.model import Json
+from worker.objects import parts
 from worker.objects.keeping import Address, Item, Keeping, Permits, quoted
 from worker.objects.quarantine import Quarantine
 from worker.target import Row, Session
@@ -43,7 +44,12 @@ def keep(session: Session, item: Item, quarantine: Quarantine) -> Keeping:
         quarantine=inside,
         # One that was never filled has no rows to look at, and cannot be read.
         relation=name if own["populated"] else None,
-        facts={"schema": schema, "name": name, "must_be_free": free},
+        facts={
+            "schema": schema,
+            "name": name,
+            "must_be_free": free,
+            **({"parts": parts.of_table(session, item.address.objid)} if word == "TABLE" else {}),
+        },
     )
 
 
