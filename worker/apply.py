@@ -15,7 +15,7 @@ from worker.fence import Done, Holder
 from worker.journal import Journal
 from worker.moment import Moment
 from worker.objects.keeping import merge
-from worker.online import copying
+from worker.online import copying, filling
 from worker.proof import Witness, prove
 from worker.target import Session
 from worker.work import Change, Lock, Section, Work
@@ -78,6 +78,7 @@ class Apply:
             looked = moment.of(session)
             self._still(expected, seen)
             copying.prove(session, work.online)
+            filling.prove(session, self.holder, work.filling)
             self._do(work, witness, looked, journal, first_lock)
             session.commit()
         except OutcomeUnknown:

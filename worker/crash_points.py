@@ -42,6 +42,8 @@ CRASH_POINTS_PRESERVE: Final = (
     "copy_kept",
     "chunk_copied",
     "copy_complete",
+    "fill_begun",
+    "chunk_filled",
 )
 
 #: The same where it does not work out.
@@ -52,6 +54,7 @@ CRASH_POINTS_ASIDE: Final = (
     "copy_outdated_journaled",
     "registry_left",
     "copy_let_go",
+    "fill_let_go",
     "validation_journaled",
     "postponement_journaled",
     "released",

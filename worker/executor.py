@@ -55,8 +55,9 @@ from worker.crash_points import pass_by
 from worker.fence import Holder, Marker
 from worker.lease import Lease
 from worker.objects.remarks import as_document
-from worker.online import leftovers
+from worker.online import filling, leftovers
 from worker.online.copying import Copying
+from worker.online.filling import Filling
 from worker.patience import Patience
 from worker.target import Session, connect
 from worker.work import FinishStep, Work
@@ -285,8 +286,8 @@ class _Attempt:
         )
 
     def _preserve(self, session: Session, work: Work, target: TargetSettings) -> None:
-        """Copy what is copied online, or complete what an earlier attempt began."""
-        if not work.online:
+        """Copy and fill what is copied and filled online, or complete what an earlier attempt began."""
+        if not work.online and not work.filling:
             return
         runs.enter(self._engine, self._claim, Phase.PRESERVE)
         self._at("preserve_entered")
@@ -295,6 +296,9 @@ class _Attempt:
             copying = Copying(session, self._holder, copy, patiently, self._lease.check, self._at)
             self._preserve_step(f"copy columns of {copy.label}", copying.make)
             self._preserve_step(f"compare columns of {copy.label}", copying.complete)
+        for fill in work.filling:
+            filled = Filling(session, self._holder, fill, patiently, self._lease.check, self._at)
+            self._preserve_step(f"fill columns of {fill.label}", filled.make)
 
     def _preserve_step(self, step: str, act: Callable[[], dict[str, Json]]) -> None:
         began = time.monotonic()
@@ -434,6 +438,10 @@ class _Attempt:
                 act = partial(leftovers.let_go, session, self._holder.installation, left, self._holder.attempt)
                 self._patiently(target, act)
                 self._at("copy_let_go")
+            for left in filling.of_run(session, self._holder.installation, self._holder.run):
+                act = partial(filling.let_go, session, self._holder.installation, left, self._holder.attempt)
+                self._patiently(target, act)
+                self._at("fill_let_go")
         except (LockBudgetSpent, TargetUnreachable, OutcomeUnknown) as error:
             log.warning("copy_left_behind", run=self._claim.run, code=error.code)
 

@@ -1,4 +1,4 @@
-"""Takes away what runs that are over have left in targets: triggers and half-made copies of columns.
+"""Takes away what runs that are over have left in targets: triggers, half-made copies and half-filled columns.
 
 An attempt that ends badly does so itself; this is for workers that were killed for good, and for tables that were in
 use just then. Whether a run is over is asked of the ledger, whether its copy is needed of the target.
@@ -6,6 +6,7 @@ use just then. Whether a run is over is asked of the ledger, whether its copy is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import UUID
 
 import structlog
@@ -16,8 +17,8 @@ from ledger.database import transaction
 from ledger.errors import LockNotAvailable, StepbackError, UnknownRun
 from ledger.model import TERMINAL
 from ledger.settings import Settings, TargetSettings
-from worker.online import leftovers
-from worker.target import Session, connect
+from worker.online import filling, leftovers
+from worker.target import Row, Session, connect
 
 log = structlog.get_logger(__name__)
 
@@ -54,22 +55,26 @@ class Sweeper:
             session.close()
 
     def _sweep_through(self, session: Session, name: str) -> int:
-        if session.value("SELECT to_regclass('emergency_backup.online_copies')") is None:
+        if session.value("SELECT to_regclass('emergency_backup.online_fills')") is None:
             return 0
         swept = 0
-        for left in leftovers.of_run(session, self._installation, None):
-            if not self._is_over(left["run"]):
-                continue
-            told = {"target": name, "run": left["run"], "source": left["source"]}
-            try:
-                leftovers.let_go(session, self._installation, left)
-            except LockNotAvailable:
-                # In use just now; the others need not wait for it.
-                log.info("copy_not_swept_yet", **told)
-                continue
-            swept += 1
-            log.info("copy_swept", **told)
+        for kind in (leftovers, filling):
+            for left in kind.of_run(session, self._installation, None):
+                swept += self._let_go(session, name, kind.let_go, left)
         return swept
+
+    def _let_go(self, session: Session, name: str, let_go: Callable[[Session, UUID, Row], None], left: Row) -> int:
+        if not self._is_over(left["run"]):
+            return 0
+        told = {"target": name, "run": left["run"], "source": left["source"]}
+        try:
+            let_go(session, self._installation, left)
+        except LockNotAvailable:
+            # In use just now; the others need not wait for it.
+            log.info("copy_not_swept_yet", **told)
+            return 0
+        log.info("copy_swept", **told)
+        return 1
 
     def _is_over(self, run: int) -> bool:
         """Whether no attempt will come any more. Of a run that the ledger does not know, nobody can say."""

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from worker.objects.keeping import Item, Permits
 from worker.objects.online_copy import OnlineCopy
+from worker.objects.online_fill import OnlineFill
 from worker.objects.remarks import Mention, Pin
 from worker.target import Session
 
@@ -128,6 +129,8 @@ class Work:
     permits: Permits
     #: What is copied before apply, and must be complete under its locks.
     online: tuple[OnlineCopy, ...] = ()
+    #: Columns that come back and are filled before apply.
+    filling: tuple[OnlineFill, ...] = ()
     #: Done in the same transaction before the locks: touches nothing of the application's.
     groundwork: tuple[Change, ...] = ()
     #: The stages after the first as they are foreseen; each is compiled when those before it have run.

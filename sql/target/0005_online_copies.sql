@@ -1,7 +1,7 @@
 -- Effect: creates emergency_backup.online_copies, the list of columns that are being copied while others write.
 -- Locks:  none on objects of the application.
 -- Transactional: yes. May be run any number of times.
--- Verified by: tests/integration/worker/test_install.py, tests/integration/worker/online
+-- Verified by: tests/integration/worker/test_install.py, tests/integration/worker/test_columns_online.py
 
 CREATE TABLE IF NOT EXISTS emergency_backup.online_copies (
     installation uuid NOT NULL,

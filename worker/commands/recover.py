@@ -10,6 +10,7 @@ from worker import fence, registry
 from worker.commands import Outcome, again, damage, grouping, merging, returning, selecting
 from worker.commands.again import Again
 from worker.commands.backup_views import drop_views
+from worker.commands.filling import Fills
 from worker.commands.foreseeing import Foreseen, foresee
 from worker.commands.locks import locks_of, relation_names
 from worker.commands.meeting import Meetings
@@ -21,6 +22,7 @@ from worker.commands.selecting import Parted
 from worker.fence import Holder, Marker
 from worker.objects.keeping import GONE, Address, Keeping, Permits, merge, quoted
 from worker.objects.quarantine import Quarantine
+from worker.online import filling
 from worker.plan.compile import compile_removal
 from worker.plan.impact import hash_of, of_addresses
 from worker.plan.selection import check_report
@@ -61,6 +63,7 @@ class Recover:
         self._asked = command.policy
         self._policy = command.policy or Policy.SKIP
         self._again = Again(())
+        self._fills = Fills(holder)
         #: All that the run still keeps, whether it comes back or not.
         self._everything: Sequence[Kept] = ()
         self._damaged: Sequence[str] = ()
@@ -87,6 +90,7 @@ class Recover:
         self._again = Again(tuple(wanted)) if self._asked is None else again.look(session, wanted)
         self._built = built_after(session, self._again.coming)
         self._kept = [k for k in self._again.coming if k.id not in self._built]
+        self._fills.choose(session, self._kept)
         self._meetings = Meetings(self._policy, self._aside)
         self._merges = tuple(self._merge(session, each) for each in self._again.merges)
         refuse_conflicts(session, self._again.coming, _HINT)
@@ -106,13 +110,17 @@ class Recover:
             plan_sha256=None,
             locks=_locks(session, self._kept, self._merged),
             changes=(*views, *first.changes),
+            filling=self._fills.all,
             groundwork=self._groundwork(),
             later=tuple(self._foresee(session, group) for group in self._groups[1:]),
-            permits=merge([first.permits, view_permits, selecting.permits(session, self._parted)]),
+            permits=merge(
+                [first.permits, view_permits, selecting.permits(session, self._parted), self._fills.permits(session)]
+            ),
             writes=first.writes | self._merged | {each.kept.address.objid for each in self._parted},
             finish=self._finish(),
             registry_ids=self._registry_ids(marker, whole=len(wanted) == len(kept)),
             outcome_status="recovered",
+            notes=self._fills.notes,
             inspect=self._inspect,
         )
 
@@ -186,6 +194,7 @@ class Recover:
         merged = [each for each in self._again.merges if each.step not in left]
         met, gave_way = self._meetings.come_to(session, [*names, *(each.kept.id for each in merged)])
         self._preserve(session, gave_way)
+        filling.forget(session, self._holder)
         if self._groundwork() and not self._parted and not gave_way:
             session.execute(f"DROP SCHEMA {quoted(self._aside)}")
         lists: dict[str, list[Json]] = {
@@ -239,7 +248,7 @@ class Recover:
             change
             for kept in group
             for change in (
-                returning.bring_back(session, kept, self._meetings),
+                returning.bring_back(session, kept, self._meetings, self._fills),
                 *damage.made_again(session, kept, self._everything),
                 *returning.rules(kept),
             )
@@ -283,7 +292,7 @@ class Recover:
         return tuple(
             Change(returning.step(kept), tuple(kept.definition["restore"]))
             if kept.address.objid in away
-            else returning.bring_back(session, kept, self._meetings)
+            else returning.bring_back(session, kept, self._meetings, self._fills)
             for kept in group
         )
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from worker.commands.filling import Fills
 from worker.commands.meeting import Meetings
 from worker.commands.obstacles import inside
 from worker.objects import altered, column, inheritance, ownership, retyped, sequence, table
@@ -28,11 +29,15 @@ def as_it_stands(session: Session, kept: Kept) -> Kept:
     return replace(kept, definition={**kept.definition, "restore": [], "facts": {}})
 
 
-def bring_back(session: Session, kept: Kept, meetings: Meetings) -> Change:
+def bring_back(session: Session, kept: Kept, meetings: Meetings, fills: Fills) -> Change:
     """Return the change that brings an object back, with what becomes of newer rows that it meets."""
     statements = list(kept.definition["restore"])
     facts = kept.definition["facts"]
-    if facts.get("brings_values"):
+    fill = fills.of(kept)
+    if fill is not None:
+        # The column is there, and so are its values: it gets its name, and all else that belongs to it.
+        statements = [*fill.rename(facts["column"]), *statements[1 : len(statements) - facts.get("values", 0)]]
+    elif facts.get("brings_values"):
         relation = session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],))
         # While a later stage is foreseen, its table may not be back yet.
         off, on = ((), ()) if relation is None else column.firing(session, relation)

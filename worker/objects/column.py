@@ -191,6 +191,9 @@ def _facts(column: Row, copy: Copy) -> dict[str, Json]:
         "beside": list(copy.beside),
         "source": copy.source,
         "required": column["required"],
+        # With a type of its own and nothing to compute, it can be filled while others write.
+        "type": None if column["generated"] or column["base"] is not None else _type(column),
+        "filling": column["filling"],
     }
 
 
@@ -204,15 +207,23 @@ def _with_values(session: Session, keeping: Keeping, copy: Copy) -> Keeping:
         create = (f"ALTER TABLE {copy.table} NO FORCE ROW LEVEL SECURITY", *create)
         create = (*create, f"ALTER TABLE {copy.table} FORCE ROW LEVEL SECURITY")
     rewrites = any(column["generated"] == "s" or column["base"] is not None for column in copy.columns)
+    values = _values(copy, inside)
     return Keeping(
         keeping.item,
         remove=(*create, *keeping.remove),
-        restore=(*keeping.restore, *_values(copy, inside)),
+        restore=(*keeping.restore, *values),
         locks=keeping.locks,
         permits=keeping.permits,
         quarantine=keeping.quarantine,
         relation=keeping.relation,
-        facts={**keeping.facts, "brings_values": True, "rewrites": rewrites, "rules": _not_null(session, copy)},
+        facts={
+            **keeping.facts,
+            "brings_values": True,
+            # How many of the statements give values back.
+            "values": len(values),
+            "rewrites": rewrites,
+            "rules": _not_null(session, copy),
+        },
     )
 
 
