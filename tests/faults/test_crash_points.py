@@ -14,7 +14,7 @@ from ledger.model import Command, Kind, Run, State
 from tests.faults.effects import one_effect
 from tests.faults.processes import Station, wait_for
 from tests.harness import Engine, not_ok
-from worker.crash_points import CRASH_POINTS, CRASH_POINTS_ASIDE, CRASH_POINTS_PRESERVE
+from worker.crash_points import CRASH_POINTS, CRASH_POINTS_ASIDE, CRASH_POINTS_FILL, CRASH_POINTS_PRESERVE
 from worker.fingerprint import Fingerprint
 from worker.target import Session
 
@@ -278,6 +278,27 @@ def test_every_point_of_an_online_copy_is_passed(sample_engine: Engine, trace: _
     assert trace.effects_without_point() == []
 
 
+def test_every_point_of_a_fill_is_passed(sample_engine: Engine, trace: _Trace, tmp_path: Path) -> None:
+    """Columns that are filled before they come back pass their points, each effect apart from the next."""
+    engine = sample_engine
+    engine.owner(
+        "CREATE TABLE large AS SELECT n AS id, n AS a, repeat('x', 900) AS b FROM generate_series(1, 10000) AS n;"
+        "ALTER TABLE large ADD PRIMARY KEY (id)"
+    )
+    engine.plans = tmp_path
+    engine.plan("ALTER TABLE large DROP COLUMN a;")
+    run = engine.rollback()
+    trace.seen.clear()
+
+    done = engine.recover(run)
+
+    assert done.state is State.COMPLETED, done.error
+    first, last = trace.points.index("preserve_entered"), trace.points.index("apply_entered")
+    begun, *chunks, journaled = trace.points[first + 1 : last]
+    assert (begun, {*chunks}, journaled) == ("fill_begun", {"chunk_filled"}, "preserve_step_journaled")
+    assert trace.effects_without_point() == []
+
+
 def test_points_of_a_copy_that_is_given_up(sample_engine: Engine, trace: _Trace, tmp_path: Path) -> None:
     """A copy that is outdated again and again, and is let go in the end, has no two effects without a point either."""
     engine = sample_engine
@@ -301,5 +322,5 @@ def test_points_of_a_copy_that_is_given_up(sample_engine: Engine, trace: _Trace,
 
 def test_points_aside_are_listed() -> None:
     """No point is in two of the lists."""
-    every = (*CRASH_POINTS, *CRASH_POINTS_PRESERVE, *CRASH_POINTS_ASIDE)
+    every = (*CRASH_POINTS, *CRASH_POINTS_PRESERVE, *CRASH_POINTS_FILL, *CRASH_POINTS_ASIDE)
     assert len(set(every)) == len(every)

@@ -19,6 +19,7 @@ from tests.harness import Engine
 
 #: For each kind the points of the way there, and those of the way back.
 POINTS = {
+    "columns": (("changed",), ("fill_begun", "chunk_filled", "preserve_step_journaled", "marked")),
     "indexes": (("changed",), ("finish_entered", "finish_step_done", "finish_step_journaled")),
     "stages": (("changed", "step_journaled"), ("marked",)),
     "partitions": (("marked",), ("committed",)),
@@ -66,6 +67,7 @@ CREATE INDEX t_e ON t ((a + 1));
 #: Schema and plan.
 KINDS = {
     "indexes": (_LARGE, "DROP INDEX t_a, t_e;"),
+    "columns": (f"{_LARGE} DROP INDEX t_a, t_e;", "ALTER TABLE t DROP COLUMN a;"),
     "stages": (_STAGES, _IN_STAGES),
     "partitions": (_PARTITIONS, "DROP TABLE p, p1, p2;"),
     "definitions": (
