@@ -27,6 +27,9 @@ def look(session: Session, kept: Sequence[Kept]) -> list[str]:
     # Several columns may be in one table.
     tables = {(each.quarantine, each.relation): each for each in kept if each.checksum is not None}
     for each in tables.values():
+        if session.value("SELECT relforcerowsecurity FROM pg_class WHERE oid = to_regclass(%s)", (inside(each),)):
+            # Its policies bind its owner, and so the worker: nobody can tell without changing the table.
+            continue
         found = registry.sum_of(session, inside(each))
         if (found.rows, found.checksum) != (each.rows, each.checksum):
             told.append(

@@ -104,6 +104,20 @@ def test_copied_values_are_told(engine: Engine) -> None:
     assert len(_damaged(recovered)) == 1
 
 
+def test_table_whose_policies_bind_its_owner(engine: Engine) -> None:
+    """Its rows cannot be looked at without changing it: they come back all the same."""
+    engine.owner(_GIVEN)
+    engine.owner("ALTER TABLE t ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
+    before = engine.picture()
+    engine.plan("DROP TABLE t;")
+    run = completed(engine.rollback())
+
+    recovered = completed(engine.recover(run))
+
+    assert _damaged(recovered) == []
+    assert engine.picture() == before
+
+
 def test_table_that_is_gone(engine: Engine) -> None:
     """A table that somebody dropped in quarantine cannot come back: refused, by name."""
     run, inside = _rolled_back(engine)
