@@ -39,18 +39,14 @@ def look(session: Session, kept: Sequence[Kept]) -> list[str]:
     return told
 
 
-def made_again(session: Session, kept: Kept, all_kept: Sequence[Kept]) -> tuple[Change, ...]:
-    """Return what makes the missing parts of a table again, once it is back."""
-    return tuple(
+def mended(session: Session, kept: Kept, all_kept: Sequence[Kept]) -> tuple[tuple[Change, ...], Permits]:
+    """Return what makes the missing parts of a table again, once it is back, and what that explains to the proof."""
+    changes = tuple(
         Change(f"make {label} of {kept.name} again", (statement,), may_be_left=True)
         for label, statement in _missing(session, kept, all_kept)
         if statement
     )
-
-
-def permits(session: Session, kept: Kept, all_kept: Sequence[Kept]) -> Permits:
-    """Return what making parts again explains to the proof."""
-    return parts.permits(session, kept.address.objid) if _missing(session, kept, all_kept) else {}
+    return changes, parts.permits(session, kept.address.objid) if changes else {}
 
 
 def _missing(session: Session, kept: Kept, all_kept: Sequence[Kept]) -> list[tuple[str, str]]:

@@ -66,12 +66,7 @@ def _of_column(session: Session, kept: Kept) -> list[Foreseen]:
 
 
 def _has(session: Session, table: str, columns: Sequence[str]) -> bool:
-    found = session.rows(
-        "SELECT attname::text AS name FROM pg_attribute"
-        " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
-        (table,),
-    )
-    return {*columns} <= {row["name"] for row in found}
+    return {*columns} <= {row["name"] for row in column.of_table(session, table)}
 
 
 def _of_key(session: Session, kept: Kept, all_kept: Sequence[Kept]) -> list[Foreseen]:

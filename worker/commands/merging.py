@@ -60,23 +60,6 @@ SELECT a.attname::text AS name, a.atttypid::bigint AS type, format_type(a.atttyp
  ORDER BY a.attnum
 """
 
-_KEYS = """
-SELECT ARRAY(SELECT a.attname::text
-               FROM unnest(x.indkey[0:x.indnkeyatts - 1]) WITH ORDINALITY AS k (number, place)
-               JOIN pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = k.number ORDER BY k.place) AS key
-  FROM pg_index AS x
- WHERE x.indrelid = %s AND x.indisunique AND x.indimmediate AND x.indisvalid
-   AND x.indpred IS NULL AND x.indexprs IS NULL
-   AND NOT EXISTS (SELECT FROM unnest(x.indkey[0:x.indnkeyatts - 1]) AS k (number)
-                     JOIN pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = k.number
-                    WHERE NOT a.attnotnull)
- ORDER BY x.indisprimary DESC, x.indnkeyatts, x.indexrelid
-"""
-
-
-def _keys(session: Session, table: int) -> list[tuple[str, ...]]:
-    return [tuple(row["key"]) for row in session.rows(_KEYS, (table,))]
-
 
 def of_table(session: Session, kept: Kept) -> Merge | None:
     """Merge a table into the newer one of its name; None if one of the two is no table by itself.
@@ -91,8 +74,8 @@ def of_table(session: Session, kept: Kept) -> Merge | None:
         return None
     if old["forced"]:
         raise Conflict(f"the rows of {kept.name} cannot be merged: its policies bind its owner too")
-    known = {frozenset(key) for key in _keys(session, old["oid"])}
-    key = next((key for key in _keys(session, new["oid"]) if frozenset(key) in known), None)
+    known = {frozenset(key) for key in column.keys(session, old["oid"])}
+    key = next((key for key in column.keys(session, new["oid"]) if frozenset(key) in known), None)
     if key is None:
         raise Conflict(
             f"{kept.name} exists again, and has no primary key or UNIQUE NOT NULL key in common with the one that is"

@@ -180,11 +180,7 @@ def _column_conflicts(session: Session, kept: Kept, all_kept: Sequence[Kept]) ->
     """Say what is in the way of a column, when what the rollback did afterwards is undone."""
     going = {k.address for k in all_kept if k.how == "created"}
     facts = kept.definition["facts"]
-    found = session.rows(
-        "SELECT attrelid::bigint AS relation, attnum AS number, attname::text AS name FROM pg_attribute"
-        " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
-        (facts["table"],),
-    )
+    found = column.of_table(session, facts["table"])
     columns = [row["name"] for row in found if Address("pg_class", row["relation"], row["number"]) not in going]
     problems = [f"column {facts['column']} of {facts['table']} exists again"] if facts["column"] in columns else []
     key, beside = facts["key"], facts.get("beside", [])
@@ -213,11 +209,7 @@ def _column_conflicts(session: Session, kept: Kept, all_kept: Sequence[Kept]) ->
 def _row_conflicts(session: Session, kept: Kept, all_kept: Sequence[Kept]) -> list[str]:
     """Say which columns rows have lost since."""
     facts = kept.definition["facts"]
-    found = session.rows(
-        "SELECT attname::text AS name FROM pg_attribute"
-        " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
-        (facts["table"],),
-    )
+    found = column.of_table(session, facts["table"])
     lost = {*facts.get("own", ())} - {row["name"] for row in found}
     if not found or not lost or _is_undone(kept, all_kept):
         return []

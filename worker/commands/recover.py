@@ -244,20 +244,15 @@ class Recover:
     def _restore(self, session: Session, number: int) -> Stage:
         group = self._groups[number]
         closing, permits = self._closing(session, group)
-        back = (
-            change
-            for kept in group
-            for change in (
-                returning.bring_back(session, kept, self._meetings, self._fills),
-                *damage.made_again(session, kept, self._everything),
-                *returning.rules(kept),
-            )
-        )
-        explained = [returning.permits(session, kept) for kept in group]
-        explained += [damage.permits(session, kept, self._everything) for kept in group]
+        back: list[Change] = []
+        explained = [permits]
+        for kept in group:
+            mended, by_mending = damage.mended(session, kept, self._everything)
+            back += (returning.bring_back(session, kept, self._meetings, self._fills), *mended, *returning.rules(kept))
+            explained += (returning.permits(session, kept), by_mending)
         return Stage(
             (*back, *closing),
-            merge([*explained, permits]),
+            merge(explained),
             frozenset(returning.written(session, group)),
         )
 

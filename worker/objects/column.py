@@ -48,9 +48,9 @@ SELECT a.attnum AS number, a.attname AS name, format_type(a.atttypid, a.atttypmo
  ORDER BY a.attnum
 """
 
-#: The cheapest key that stays: primary first, then the one with fewest columns. Deferrable, partial and
+#: The keys that stay, the cheapest first: primary, then the one with fewest columns. Deferrable, partial and
 #: expression keys do not identify a row at every moment.
-_KEY = """
+_KEYS = """
 SELECT ARRAY(SELECT a.attname::text FROM unnest(x.indkey[0:x.indnkeyatts - 1]) WITH ORDINALITY AS k (number, place)
                JOIN pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = k.number ORDER BY k.place) AS columns
   FROM pg_index AS x
@@ -60,7 +60,12 @@ SELECT ARRAY(SELECT a.attname::text FROM unnest(x.indkey[0:x.indnkeyatts - 1]) W
                      LEFT JOIN pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = k.number
                     WHERE a.attnum IS NULL OR NOT a.attnotnull OR a.attnum = ANY (%(dropped)s))
  ORDER BY x.indisprimary DESC, x.indnkeyatts, x.indexrelid
- LIMIT 1
+"""
+
+_NAMES = """
+SELECT attrelid::bigint AS relation, attnum AS number, attname::text AS name FROM pg_attribute
+ WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
+ ORDER BY attnum
 """
 
 _TABLE = """
@@ -137,7 +142,7 @@ def keep(session: Session, items: Sequence[Item], quarantine: Quarantine) -> lis
     numbers = [item.address.subid for item in items]
     found = session.row(_TABLE, (relation,))
     assert found is not None  # noqa: S101 - the impact was computed in this transaction
-    key = key_without(session, relation, numbers) or ()
+    key = next(iter(keys(session, relation, numbers)), ())
     beside = () if key else columns_beside(session, relation, numbers)
     table = quoted(found["schema"], found["name"])
     # What is computed comes after what it is computed from.
@@ -150,10 +155,14 @@ def keep(session: Session, items: Sequence[Item], quarantine: Quarantine) -> lis
     return [_with_values(session, keepings[0], copy), *keepings[1:]]
 
 
-def key_without(session: Session, table: int, numbers: Sequence[int]) -> tuple[str, ...] | None:
-    """Return the columns of the cheapest key that a table has without some columns; None if it has none."""
-    key = session.value(_KEY, {"table": table, "dropped": list(numbers)})
-    return None if key is None else tuple(key)
+def keys(session: Session, table: int, without: Sequence[int] = ()) -> list[tuple[str, ...]]:
+    """Return the columns of each key that a table has without some columns, given by number; the cheapest first."""
+    return [tuple(row["columns"]) for row in session.rows(_KEYS, {"table": table, "dropped": list(without)})]
+
+
+def of_table(session: Session, table: str) -> list[Row]:
+    """Return `relation`, `number` and `name` of each column that a table has by now; nothing if it is gone."""
+    return session.rows(_NAMES, (table,))
 
 
 def _keep_one(session: Session, item: Item, column: Row, copy: Copy) -> Keeping:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ledger.errors import PlanRefused
-from worker.objects.column import key_without, rewritten
+from worker.objects.column import keys, rewritten
 from worker.objects.keeping import GONE, Action, Address, Item, Keeping, Permits, quoted
 from worker.objects.quarantine import Quarantine
 from worker.target import Row, Session
@@ -160,14 +160,14 @@ def keep(session: Session, retyping: Retyping, quarantine: Quarantine) -> Keepin
     )
     if retyping.to in _LOSSLESS.get(found["plain"], ()):
         return keeping
-    key = key_without(session, address.objid, [address.subid])
-    if key is None:
+    remaining = keys(session, address.objid, [address.subid])
+    if not remaining:
         raise PlanRefused(
             f"{table} has no primary key or UNIQUE NOT NULL key beside column {name}, so the values that it has could"
             " not be given back to the right rows; add a key first",
             line=line,
         )
-    return _with_values(keeping, quarantine.copies, found, key)
+    return _with_values(keeping, quarantine.copies, found, remaining[0])
 
 
 def _item(session: Session, address: Address, because: str) -> Item:
