@@ -57,6 +57,8 @@ _OWNER, _WORKER = "goodbuy_app", "stepback_worker"
 _STATEMENT_CHARS, _DIFFERENCES = 400, 12
 
 
+#: Everything came back, and then the up script failed on what the down script leaves.
+_UP_AGAIN = "up_again"
 #: Codes that say no, be it that it is said only once statements have run.
 _DECLINED = {error.code for error in Refused.__subclasses__()} | {WouldLoseData.code}
 
@@ -101,6 +103,16 @@ class _Found:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class _ByHand:
+    """What going down and up again without Stepback came to."""
+
+    down_failed: str | None = None
+    up_failed: str | None = None
+    #: Whether all was as before.
+    exact: bool = False
+
+
 @dataclass
 class Corpus:
     """One project on one scratch database."""
@@ -140,20 +152,26 @@ class Corpus:
             return Report(migration.name, Outcome.PASSED)
         if migration.down is None or migration.down.is_empty:
             return Report(migration.name, Outcome.NO_DOWN)
+        return self._tried(migration.name, migration.down, migration.up)
+
+    def _tried(self, name: str, down: Script, up: Script) -> Report:
         with self._copied() as before:
             image = self._fingerprint()
-            found = self._there_and_back(migration, migration.down, migration.up, image)
+            found = self._there_and_back(name, down, up, image)
             if found.outcome is not Outcome.EXACT:
                 self._go_back_to(before)
-            failure, by_hand = self._by_hand(before, migration.down, migration.up, image)
-        if failure is not None and found.outcome in {Outcome.REFUSED, Outcome.FAILED}:
-            return Report(migration.name, Outcome.DOWN_FAILED, found.code, f"{failure} ({found.reason})")
-        statement = "" if found.outcome is Outcome.EXACT else _statement(migration.down.text, found.reason)
-        return Report(migration.name, found.outcome, found.code, found.reason, statement, by_hand)
+            by_hand = self._by_hand(before, down, up, image)
+        if by_hand.down_failed is not None and found.outcome in {Outcome.REFUSED, Outcome.FAILED}:
+            return Report(name, Outcome.DOWN_FAILED, found.code, f"{by_hand.down_failed} ({found.reason})")
+        if found.code == _UP_AGAIN and by_hand.up_failed is not None:
+            told = f"out and back; its up cannot follow its own down, by hand neither: {by_hand.up_failed}"
+            return Report(name, Outcome.EXACT, found.code, told, by_hand_exact=False)
+        statement = "" if found.outcome is Outcome.EXACT else _statement(down.text, found.reason)
+        return Report(name, found.outcome, found.code, found.reason, statement, by_hand.exact)
 
     # -- the round trip -----------------------------------------------------------
 
-    def _there_and_back(self, migration: Migration, down: Script, up: Script, image: Fingerprint) -> _Found:
+    def _there_and_back(self, migration: str, down: Script, up: Script, image: Fingerprint) -> _Found:
         name = self._plan(migration, down)
         rolled_back = self._carry_out(Kind.ROLLBACK, name)
         if rolled_back.state is not State.COMPLETED:
@@ -178,7 +196,7 @@ class Corpus:
             return _Found(Outcome.DIFFERENT, reason="the second time: " + "; ".join(unlike))
         failure = self._up_for_good(up)
         if failure is not None:
-            return _Found(Outcome.FAILED, "up_again", failure)
+            return _Found(Outcome.FAILED, _UP_AGAIN, failure)
         self._seed()
         return _Found(Outcome.EXACT)
 
@@ -191,9 +209,9 @@ class Corpus:
         declined = run.state is State.REFUSED or _code(run) in _DECLINED
         return _Found(Outcome.REFUSED if declined else Outcome.FAILED, _code(run), _reason(run))
 
-    def _plan(self, migration: Migration, down: Script) -> str:
+    def _plan(self, migration: str, down: Script) -> str:
         """Write the plan's folder and return its name: the migration's, cut where it is too long."""
-        name = re.sub(r"[^A-Za-z0-9_.-]", "_", migration.name)
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", migration)
         if len(name) > MAX_NAME_BYTES:
             name = f"{name[: MAX_NAME_BYTES - 9]}_{sha256(name.encode()).hexdigest()[:8]}"
         (self.plans / name).mkdir(parents=True, exist_ok=True)
@@ -229,14 +247,15 @@ class Corpus:
             ):
                 conn.execute(f'DROP SCHEMA "{name}" CASCADE'.encode())
 
-    def _by_hand(self, database: str, down: Script, up: Script, image: Fingerprint) -> tuple[str | None, bool]:
-        """Go down and up in a copy; return why down failed, if it did, and whether all is as it was."""
+    def _by_hand(self, database: str, down: Script, up: Script, image: Fingerprint) -> _ByHand:
+        """Go down and up in a copy, with the scripts alone."""
         failure = self._up(down, database)
         if failure is not None:
-            return failure, False
-        if self._up(up, database) is not None:
-            return None, False
-        return None, not _differences(image, self._fingerprint(database))
+            return _ByHand(down_failed=failure)
+        failure = self._up(up, database)
+        if failure is not None:
+            return _ByHand(up_failed=failure)
+        return _ByHand(exact=not _differences(image, self._fingerprint(database)))
 
     # -- the database -------------------------------------------------------------
 

@@ -30,7 +30,8 @@ MIGRATIONS = {
     "5_nothing": ("CREATE INDEX i ON logs (a)", "-- nothing to do", Outcome.NO_DOWN),
     "6_bad_up": ("CREATE TABLE users (id int)", "DROP TABLE users", Outcome.UP_FAILED),
     "7_bad_down": ("CREATE TABLE seven (id int)", "DROP TABLE eight", Outcome.DOWN_FAILED),
-    "8_refused": ("CREATE TABLE eight (id int)", "DROP TABLE eight;\nLISTEN to_me;", Outcome.REFUSED),
+    "8_stays": ("CREATE TABLE eight (id int)", "DROP TABLE eight; CREATE TABLE eight (a int)", Outcome.EXACT),
+    "9_refused": ("CREATE TABLE nine (id int)", "DROP TABLE nine;\nLISTEN to_me;", Outcome.REFUSED),
 }
 
 
@@ -48,16 +49,17 @@ def test_every_outcome_is_told(corpus: Corpus) -> None:
         Migration(n, Script(up), None if down is None else Script(down)) for n, (up, down, _o) in MIGRATIONS.items()
     ]
 
-    reports = list(corpus.go_through([*given, Migration("9_go", None, None)]))
+    reports = list(corpus.go_through([*given, Migration("a_go", None, None)]))
 
     assert [(report.migration, report.outcome) for report in reports] == [
         *((name, outcome) for name, (_up, _down, outcome) in MIGRATIONS.items()),
-        ("9_go", Outcome.NOT_SQL),
+        ("a_go", Outcome.NOT_SQL),
     ]
-    refused = reports[7]
+    stays, refused = reports[7:9]
+    assert (stays.code, stays.by_hand_exact) == ("up_again", False)
     assert (refused.code, refused.statement) == ("plan_refused", "LISTEN to_me")
     counts = summary(reports)
-    assert (counts["migrations"], counts["tried"], counts["refusals"]) == (9, 4, {"plan_refused": 1})
+    assert (counts["migrations"], counts["tried"], counts["refusals"]) == (10, 5, {"plan_refused": 1})
     assert corpus.seeder.empty == {}
     with psycopg.connect(corpus.here.server.superuser_url(corpus.database)) as conn:
         assert conn.execute("SELECT count(*), count(note) FROM posts JOIN users ON users.id = author").fetchone() == (
