@@ -333,7 +333,7 @@ def _failed(run: Run, when: str) -> _Found:
 
 
 def _unfinished(run: Run) -> list[str]:
-    return [f"step {step.step} {step.outcome}" for step in run.steps if step.outcome != "completed"]
+    return [f"step {step.step} {step.outcome}: {step.detail}" for step in run.steps if step.outcome != "completed"]
 
 
 def _differences(one: Fingerprint, other: Fingerprint) -> list[str]:

@@ -250,7 +250,7 @@ def _literals(column: _Column, row: int) -> Iterator[str]:
     if column.category == "R" and "t" in column.base:
         yield f"'[2024-01-0{row},2024-02-01)'"
     for told in _BY_NAME.get(column.base) or _BY_CATEGORY.get(column.category) or ("'seed_{}'", "'{}'", "'(seed)'"):
-        text = told.format(row)
+        text = told.format(row, row)
         if column.longest is not None and text.startswith("'"):
             text = f"'{text[1:-1][-column.longest :]}'"
         yield text

@@ -216,10 +216,12 @@ class StatementFailed(Failed):
 
     code = "statement_failed"
 
-    def __init__(self, message: str, *, of_rows: bool = False) -> None:
+    def __init__(self, message: str, *, of_rows: bool = False, of_names: bool = False) -> None:
         super().__init__(message)
         #: Whether rows that are there are the reason: a key, a check or a NOT NULL that they break.
         self.of_rows = of_rows
+        #: Whether a relation, a function or a type was not found by its name.
+        self.of_names = of_names
 
 
 # -- the way there ----------------------------------------------------------

@@ -172,7 +172,8 @@ class Apply:
     def _run(self, change: Change) -> None:
         for statement in change.statements:
             if change.owner is None:
-                self.session.execute(statement)
+                act = self.session.evaluate if change.evaluates else self.session.execute
+                act(statement)
             else:
                 with self.session.resolving(change.path):
                     self.session.perform(statement, change.owner, change.settings)

@@ -84,6 +84,8 @@ _ENDED = frozenset({"25P03", "25P04"})
 _OF_ROWS = frozenset({"22", "23"})
 #: SQLSTATE of a foreign key to columns that have no unique constraint any more.
 _NO_KEY = "42830"
+#: A relation, a function or a type of that name is not there, or not in the search_path.
+_NOT_FOUND = frozenset({"42P01", "42883", "42704"})
 
 Row = dict[str, Any]
 
@@ -142,6 +144,27 @@ class Session:
         """
         with self._unprepared():
             return self._connection.execute(_text(statement, parameters), parameters).rowcount
+
+    def evaluate(self, statement: str) -> None:
+        """Run one statement of ours that calls functions of the application; inside a transaction.
+
+        Such a function may find its own names only with `schemas`: where one is missing, the statement is run again
+        with them. Not before, since a name in what was written down could come to mean another object there.
+
+        Args:
+            statement: It goes to the server as it is.
+        """
+        once = f"SAVEPOINT stepback_once; {statement}\n; RELEASE SAVEPOINT stepback_once"
+        try:
+            self.execute(once)
+        except StatementFailed as error:
+            if not error.of_names:
+                raise
+            self.execute(
+                "ROLLBACK TO SAVEPOINT stepback_once; RELEASE SAVEPOINT stepback_once;"
+                f" SET LOCAL search_path = pg_catalog, {_path(self.schemas)}, pg_temp; {statement}\n;"
+                " SET LOCAL search_path = pg_catalog, pg_temp"
+            )
 
     def rows(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[Row]:
         """Run a query and return its rows as dicts."""
@@ -579,8 +602,16 @@ def translate(error: psycopg.Error) -> StepbackError:
         return TargetUnreachable(f"the connection to the target was lost: {_reason(error)}")
     if error.sqlstate in _ENDED:
         return TargetUnreachable(f"the server ended the transaction: {_reason(error)}")
-    rows = error.sqlstate is not None and (error.sqlstate[:2] in _OF_ROWS or error.sqlstate == _NO_KEY)
-    return StatementFailed(f"the server refused a statement ({error.sqlstate}): {_reason(error)}", of_rows=rows)
+    return _refused(error)
+
+
+def _refused(error: psycopg.Error) -> StatementFailed:
+    state = error.sqlstate or ""
+    return StatementFailed(
+        f"the server refused a statement ({error.sqlstate}): {_reason(error)}",
+        of_rows=state[:2] in _OF_ROWS or state == _NO_KEY,
+        of_names=state in _NOT_FOUND,
+    )
 
 
 def _reason(error: psycopg.Error) -> str:

@@ -68,6 +68,8 @@ class Change:
     settings: Mapping[str, str] = field(default_factory=dict)
     #: Whether the run goes on without it where rows that are there do not allow it, and says so.
     may_be_left: bool = False
+    #: Whether the worker's own call functions of the application, such as that of a generated column.
+    evaluates: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from ledger.errors import Conflict
 from worker.commands import merging
 from worker.commands.merging import Merge
-from worker.commands.obstacles import foreign_needs, names_taken
+from worker.commands.obstacles import foreign_needs, is_column_again, names_taken
 from worker.objects import rows
-from worker.objects.keeping import Address, literal, quoted
+from worker.objects.keeping import literal, quoted
 from worker.registry import Kept
 from worker.target import Session
 
@@ -97,12 +97,11 @@ def _columns_again(session: Session, kept: Sequence[Kept]) -> set[int]:
     """
     there: set[int] = set()
     by_copy: dict[tuple[str | None, str | None], list[Kept]] = {}
-    created = {k.address for k in kept if k.how == "created"}
     for k in kept:
         if k.how == "copied" and "column" in k.definition["facts"]:
             by_copy.setdefault((k.quarantine, k.relation), []).append(k)
     for group in by_copy.values():
-        again = [k for k in group if _is_again(session, k, created)]
+        again = [k for k in group if is_column_again(session, k, kept)]
         if again and len(again) < len(group):
             missing = ", ".join(k.name for k in group if k not in again)
             raise Conflict(
@@ -110,16 +109,6 @@ def _columns_again(session: Session, kept: Sequence[Kept]) -> set[int]:
             )
         there |= {k.id for k in again}
     return there
-
-
-def _is_again(session: Session, kept: Kept, created: Collection[Address]) -> bool:
-    facts = kept.definition["facts"]
-    found = session.row(
-        "SELECT attrelid::bigint AS relation, attnum AS number FROM pg_attribute"
-        " WHERE attrelid = to_regclass(%s) AND attname = %s AND NOT attisdropped",
-        (facts["table"], facts["column"]),
-    )
-    return found is not None and Address("pg_class", found["relation"], found["number"]) not in created
 
 
 def _parents_first(session: Session, merges: Sequence[Merge]) -> list[Merge]:

@@ -42,7 +42,7 @@ def look(session: Session, kept: Sequence[Kept]) -> list[str]:
 def mended(session: Session, kept: Kept, all_kept: Sequence[Kept]) -> tuple[tuple[Change, ...], Permits]:
     """Return what makes the missing parts of a table again, once it is back, and what that explains to the proof."""
     changes = tuple(
-        Change(f"make {label} of {kept.name} again", (statement,), may_be_left=True)
+        Change(f"make {label} of {kept.name} again", (statement,), may_be_left=True, evaluates=True)
         for label, statement in _missing(session, kept, all_kept)
         if statement
     )

@@ -178,10 +178,8 @@ def _gone(session: Session, kept: Kept, made: Collection[str]) -> list[str]:
 
 def _column_conflicts(session: Session, kept: Kept, all_kept: Sequence[Kept]) -> list[str]:
     """Say what is in the way of a column, when what the rollback did afterwards is undone."""
-    going = {k.address for k in all_kept if k.how == "created"}
     facts = kept.definition["facts"]
-    found = column.of_table(session, facts["table"])
-    columns = [row["name"] for row in found if Address("pg_class", row["relation"], row["number"]) not in going]
+    columns = _columns_before(session, kept, all_kept)
     problems = [f"column {facts['column']} of {facts['table']} exists again"] if facts["column"] in columns else []
     key, beside = facts["key"], facts.get("beside", [])
     if columns and not {*key, *beside} <= set(columns):
@@ -204,6 +202,22 @@ def _column_conflicts(session: Session, kept: Kept, all_kept: Sequence[Kept]) ->
                 " default: give it one of its own in a migration, or remove these rows"
             )
     return problems
+
+
+def is_column_again(session: Session, kept: Kept, all_kept: Sequence[Kept]) -> bool:
+    """Whether a column is there again, other than one that the recovery itself takes away or renames before."""
+    return kept.definition["facts"]["column"] in _columns_before(session, kept, all_kept)
+
+
+def _columns_before(session: Session, kept: Kept, all_kept: Sequence[Kept]) -> list[str]:
+    """Return the names of a table's columns, without those that go, or get another, before a column comes back."""
+    going = {
+        k.address
+        for k in all_kept
+        if k.how == "created" or (k.definition["facts"].get("what") == "name" and k.ordinal > kept.ordinal)
+    }
+    found = column.of_table(session, kept.definition["facts"]["table"])
+    return [row["name"] for row in found if Address("pg_class", row["relation"], row["number"]) not in going]
 
 
 def _row_conflicts(session: Session, kept: Kept, all_kept: Sequence[Kept]) -> list[str]:

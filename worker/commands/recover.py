@@ -141,7 +141,7 @@ class Recover:
 
     def _merge(self, session: Session, merge: Merge) -> Change:
         held = self._meetings.hold(merge.meeting, merge.first)
-        return Change(merge.step, merging.statements(session, merge, held), may_be_left=True)
+        return Change(merge.step, merging.statements(session, merge, held), may_be_left=True, evaluates=True)
 
     def _groundwork(self) -> tuple[Change, ...]:
         if not self._parted and not self._meetings.keeps(self._kept):

@@ -47,7 +47,7 @@ def bring_back(session: Session, kept: Kept, meetings: Meetings, fills: Fills) -
     elif "grants" in facts:
         # Grants on columns last: what is revoked from the whole is revoked from its columns.
         statements = [*statements, *ownership.grants(session, facts["grants"]), *facts.get("column_grants", [])]
-    return Change(step(kept), tuple(statements), may_be_left=may_be_left(kept))
+    return Change(step(kept), tuple(statements), may_be_left=may_be_left(kept), evaluates=True)
 
 
 def may_be_left(kept: Kept) -> bool:
@@ -62,7 +62,9 @@ _RULES = frozenset({"table constraint", "index"})
 def rules(kept: Kept) -> tuple[Change, ...]:
     """Return what makes columns NOT NULL again, where that is no constraint of its own."""
     found = kept.definition["facts"].get("rules", [])
-    return tuple(Change(f"hold rows to it: {statement}", (statement,), may_be_left=True) for statement in found)
+    return tuple(
+        Change(f"hold rows to it: {statement}", (statement,), may_be_left=True, evaluates=True) for statement in found
+    )
 
 
 def step(kept: Kept) -> str:

@@ -53,15 +53,15 @@ class OnlineFill:
         )
         return f"ALTER TABLE {self.table} {added}"
 
-    def chunk(self) -> str:
-        """Return what gives rows the values of some blocks of the copy; parameters: first block, and the one after."""
+    def chunk(self, first: int, after: int) -> str:
+        """Return what gives rows the values of some blocks of the copy: from one to before another."""
         assign = ", ".join(f"{quoted(column.hidden)} = kept.{quoted(column.name)}" for column in self.columns)
         now = ", ".join(f"now.{quoted(column.hidden)}" for column in self.columns)
         kept = ", ".join(f"kept.{quoted(column.name)}" for column in self.columns)
         match = " AND ".join(f"now.{quoted(name)} = kept.{quoted(name)}" for name in self.key)
         return (
             f"UPDATE ONLY {self.table} AS now SET {assign} FROM {self.inside} AS kept"
-            " WHERE kept.ctid >= format('(%%s,0)', %s::bigint)::tid AND kept.ctid < format('(%%s,0)', %s::bigint)::tid"
+            f" WHERE kept.ctid >= '({first},0)'::tid AND kept.ctid < '({after},0)'::tid"
             f" AND {match} AND ROW({now})::record OPERATOR(pg_catalog.*<>) ROW({kept})::record"
         )
 

@@ -76,7 +76,7 @@ class Filling:
             blocks = self.session.value(
                 "SELECT pg_relation_size(to_regclass(%s)) / current_setting('block_size')::integer", (self.fill.inside,)
             )
-            self.session.execute(self.fill.chunk(), (done, done + _CHUNK))
+            self.session.evaluate(self.fill.chunk(done, done + _CHUNK))
             self.session.execute(
                 f"UPDATE emergency_backup.online_fills SET done = %(done)s, complete = %(complete)s WHERE {_KEY}",
                 {**_where(self.holder, self.fill), "done": done + _CHUNK, "complete": done + _CHUNK >= blocks},

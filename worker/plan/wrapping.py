@@ -78,6 +78,8 @@ _HARMLESS: Final[dict[str, frozenset[str] | None]] = {
     "default_table_access_method": frozenset({"heap"}),
     "transaction_timeout": None,
     "application_name": None,
+    # Runs are in UTC; another zone would move the moments that a change between types of time converts.
+    "timezone": frozenset({"utc", "gmt", "etc/utc", "zulu", "0"}),
     # The target's own limits hold; a script may ask for what it likes.
     "lock_timeout": None,
     "idle_in_transaction_session_timeout": None,
@@ -183,6 +185,7 @@ def _honour(setting: _Honoured, name: str, stmt: Any, line: int, text: str) -> S
 def _values(stmt: Any) -> tuple[str, ...]:
     found = []
     for argument in stmt.args or ():
-        value = argument.val
+        # An interval as a time zone comes with a cast around it; nothing that is allowed does.
+        value = getattr(argument, "val", argument)
         found.append(str(value.sval if isinstance(value, ast.String) else getattr(value, "ival", value)))
     return tuple(found)

@@ -438,6 +438,8 @@ def test_search_path_is_honoured(statement: str, schemas: tuple[str, ...] | None
         "SET default_table_access_method = heap",
         "SET xmloption = content",
         "SET client_min_messages = warning",
+        "SET timezone = 'UTC'",
+        "SET timezone TO 'Etc/UTC'",
     ],
 )
 def test_what_tools_set_is_left_out_and_said_so(statement: str) -> None:
@@ -545,7 +547,8 @@ def test_what_wraps_makes_no_plan_by_itself(statement: str) -> None:
         "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
         "SET CONSTRAINTS ALL DEFERRED",
         "SET session_replication_role = replica",
-        "SET timezone = 'UTC'",
+        "SET timezone = 'Europe/Berlin'",
+        "SET TIME ZONE INTERVAL '+02:00' HOUR TO MINUTE",
         "SET client_encoding = 'LATIN1'",
         "SET standard_conforming_strings = off",
         "SET row_security = on",

@@ -45,6 +45,30 @@ COLUMNS = (
         "ALTER TABLE t DROP COLUMN b;",
         keeps=("copied table column public.t.b", "defined table constraint t_b_check on public.t"),
     ),
+    Case(
+        "computed by a function that needs the search_path to find its own type, and one beside it",
+        "CREATE TYPE triple AS (a int, b int); CREATE FUNCTION halves(int) RETURNS triple IMMUTABLE LANGUAGE sql AS"
+        " 'SELECT ROW($1 / 2, $1 % 2)::triple'; CREATE TABLE t (id int PRIMARY KEY, n int, c text,"
+        " h triple GENERATED ALWAYS AS (halves(n)) STORED); INSERT INTO t VALUES (1, 5, 'x'), (2, 8, NULL)",
+        "ALTER TABLE t DROP COLUMN c; ALTER TABLE t DROP COLUMN h;",
+        keeps=(
+            "copied table column public.t.c",
+            "copied table column public.t.h",
+        ),
+    ),
+    Case(
+        "whose name another column gets",
+        "CREATE TABLE t (id int PRIMARY KEY, new bigint, old int); INSERT INTO t VALUES (1, 10, 1), (2, NULL, 2);"
+        "CREATE INDEX t_new ON t (new)",
+        "DROP INDEX t_new; ALTER TABLE t DROP COLUMN new; ALTER TABLE t RENAME COLUMN old TO new; CREATE INDEX ON t (new);",
+        keeps=(
+            "changed table column public.t.old",
+            "copied table column public.t.new",
+            "created index public.t_new_idx",
+            "defined index public.t_new",
+        ),
+        alters=True,
+    ),
     Case("nullable", _ORDERS + _ROWS, _DROP, keeps=("copied table column public.orders.c",)),
     Case(
         "several, some absent",
