@@ -333,7 +333,11 @@ def _failed(run: Run, when: str) -> _Found:
 
 
 def _unfinished(run: Run) -> list[str]:
-    return [f"step {step.step} {step.outcome}: {step.detail}" for step in run.steps if step.outcome != "completed"]
+    """Return what did not end well after COMMIT: steps, and checks that do not hold."""
+    steps = [f"step {step.step} {step.outcome}" for step in run.steps if step.outcome != "completed"]
+    checks = (run.validation or {}).get("checks")
+    found = [check for check in checks if isinstance(check, dict)] if isinstance(checks, list) else []
+    return steps + [f"{each['check']}: {each['detail']}" for each in found if each["status"] == "fail"]
 
 
 def _differences(one: Fingerprint, other: Fingerprint) -> list[str]:

@@ -41,6 +41,8 @@ SELECT a.attname AS name, a.attnotnull AS required, a.atthasdef OR a.attidentity
             ON fn.oid = f.relnamespace WHERE f.oid = k.confrelid) AS other,
        (SELECT attname FROM pg_attribute
          WHERE attrelid = k.confrelid AND attnum = k.confkey[array_position(k.conkey, a.attnum)]) AS other_column,
+       a.attnum = ANY ((SELECT partattrs FROM pg_partitioned_table WHERE partrelid = a.attrelid)::smallint[]) IS TRUE
+           AS routes,
        CASE WHEN a.atttypmod > 4 AND b.typname IN ('varchar', 'bpchar') THEN a.atttypmod - 4 END AS longest,
        ARRAY(SELECT pg_get_constraintdef(h.oid) FROM pg_constraint AS h
               WHERE (h.conrelid = a.attrelid AND h.contype = 'c' AND a.attnum = ANY (h.conkey))
@@ -51,6 +53,19 @@ SELECT a.attname AS name, a.attnotnull AS required, a.atthasdef OR a.attidentity
                         AND a.attnum = ANY (conkey) ORDER BY oid LIMIT 1) AS k ON true
  WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND a.attidentity <> 'a'
  ORDER BY a.attnum
+"""
+
+
+#: Sequences that give a column its default and are behind what was written there.
+_BEHIND = """
+SELECT format('SELECT setval(%L, greatest(max(%I), (SELECT last_value FROM %s))::bigint) FROM %s HAVING max(%I) > 0',
+              s.oid::regclass::text, a.attname, s.oid::regclass, a.attrelid::regclass, a.attname)
+  FROM pg_attrdef AS d
+  JOIN pg_depend AS n ON n.classid = 'pg_attrdef'::regclass AND n.objid = d.oid AND n.refclassid = 'pg_class'::regclass
+  JOIN pg_class AS s ON s.oid = n.refobjid AND s.relkind = 'S'
+  JOIN pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+  JOIN pg_type AS t ON t.oid = a.atttypid AND t.typcategory = 'N'
+ WHERE a.attgenerated = ''
 """
 
 
@@ -69,6 +84,8 @@ class _Column:
     labels: list[str] | None
     other: str | None
     other_column: str | None
+    #: Whether it says which partition a row belongs to.
+    routes: bool
     longest: int | None
     checks: list[str]
 
@@ -100,6 +117,9 @@ class Seeder:
         for name in tables:
             if name not in self.empty:
                 self._fill(conn, name, columns[name])
+        # An application writes what its sequences give.
+        for (setval,) in conn.execute(_BEHIND.encode()).fetchall():
+            self._write(conn, None, setval)
         # What a recovery makes again is what its query says then: let it be that before.
         for (view,) in conn.execute(_VIEWS.encode()).fetchall():
             self._write(conn, None, f"REFRESH MATERIALIZED VIEW {view}")
@@ -167,7 +187,7 @@ def _choices(columns: Sequence[_Column], row: int) -> Iterator[tuple[str, ...]]:
     ways = [list(islice(_values(column, row), 8)) for column in columns]
     first = tuple(way[0] for way in ways)
     yield first
-    constrained = [place for place, column in enumerate(columns) if column.checks or column.other]
+    constrained = [place for place, column in enumerate(columns) if column.checks or column.other or column.routes]
     for place in constrained:
         for value in ways[place][1:]:
             yield (*first[:place], value, *first[place + 1 :])
@@ -230,7 +250,7 @@ _BY_NAME = {
 _BY_CATEGORY = {
     "N": ("{}", "0", "1", "10{}", "-{}"),
     "B": ("true",),
-    "D": ("'2024-01-0{} 12:00:00'", "'2030-01-0{}'"),
+    "D": ("'2024-01-0{} 12:00:00'", "now()", "'2030-01-0{}'"),
     "R": ("'[{},10{})'",),
     "A": ("'{{}}'",),
     "S": ("'seed_{}'", "'s{}'", "'{}'", "'https://example.com/{}'", "'seed{}@example.com'", "''", "'{{}}'"),
