@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Engine, Row, text
+from sqlalchemy.exc import DBAPIError
 
 from ledger.canonical import canonical, sha256
 from ledger.database import after_commit
+from ledger.errors import LedgerUnreachable
 from ledger.model import AuditEvent, Event
 
 if TYPE_CHECKING:
@@ -49,25 +51,42 @@ _READ = text(
     """
 )
 
+#: Before every number: what stands before the first event must be seen as well.
+_BEFORE_ALL: Final = -(2**63)
+
 # The head is read by the same statement, so from the same snapshot: appends may go on meanwhile.
 _WALK = text(
     f"""
     SELECT {_COLUMNS},
            (SELECT seq FROM ledger.audit_head) AS head_seq, (SELECT hash FROM ledger.audit_head) AS head_hash
     FROM ledger.audit_events
+    WHERE seq > :after
     ORDER BY seq
     """
 )
 
 _EMPTY = text(
     """
-    SELECT head.seq AS head_seq, head.hash AS head_hash, EXISTS (SELECT FROM ledger.audit_events) AS has_events
+    SELECT head.seq AS head_seq, head.hash AS head_hash,
+           EXISTS (SELECT FROM ledger.audit_events WHERE seq > :after) AS has_events
     FROM (VALUES (1)) AS one (row) LEFT JOIN ledger.audit_head AS head ON true
     """
 )
 
 
 _observers: list[Callable[[AuditEvent], None]] = []
+
+
+@dataclass(frozen=True)
+class Link:
+    """A place in the chain: everything up to it."""
+
+    seq: int
+    hash: str
+
+
+#: Before the first event.
+START: Final = Link(0, GENESIS)
 
 
 @dataclass(frozen=True)
@@ -80,6 +99,8 @@ class Verification:
     #: Where the chain is broken: the first number that is missing, changed, or not its own; None if it holds.
     first_bad_seq: int | None = None
     reason: str | None = None
+    #: Where it can be walked on from; None where it is broken.
+    until: Link | None = field(default=None, compare=False)
 
 
 def append(conn: Connection, event: Event) -> AuditEvent:
@@ -102,6 +123,25 @@ def append(conn: Connection, event: Event) -> AuditEvent:
     appended = _event(conn.execute(_APPEND, parameters).one())
     after_commit(conn, partial(_tell, appended))
     return appended
+
+
+def try_append(engine: Engine) -> str | None:
+    """Append an event and take it back; return what kept it from being appended, if anything did.
+
+    Raises:
+        LedgerUnreachable: There is nobody to ask.
+    """
+    event = Event("audit_tried", actor="monitor", outcome="ok")
+    try:
+        with engine.connect() as conn:
+            conn.execute(_APPEND, {**asdict(event), "detail": "{}"})
+            conn.rollback()
+    except DBAPIError as error:
+        sqlstate = getattr(error.orig, "sqlstate", None)
+        if sqlstate is None or error.connection_invalidated:
+            raise LedgerUnreachable("the ledger does not answer; check that its server runs") from error
+        return f"the server refused it ({sqlstate})"
+    return None
 
 
 def observe(observer: Callable[[AuditEvent], None]) -> None:
@@ -140,25 +180,30 @@ def _event(row: Row[Any]) -> AuditEvent:
     return AuditEvent(**{**values, "detail": json.loads(values["detail"])})
 
 
-def verify(conn: Connection) -> Verification:
-    """Walk the whole chain and compute every hash anew, in Python, from what is stored.
+def verify(conn: Connection, after: Link = START) -> Verification:
+    """Walk the chain and compute every hash anew, in Python, from what is stored.
 
     It finds what was changed, taken out, put in or moved. It cannot find a chain that was rewritten from some
     event to the end together with its head: compare the last hash with a copy kept elsewhere, such as a log line.
+
+    Args:
+        conn: A connection to the ledger.
+        after: From where on; what stands before was walked another time.
     """
-    expected, prev_hash, row = 1, GENESIS, None
-    with conn.execute(_WALK, execution_options={"yield_per": _BATCH}) as rows:
+    expected, prev_hash, row = after.seq + 1, after.hash, None
+    from_ = {"after": after.seq or _BEFORE_ALL}
+    with conn.execute(_WALK, from_, execution_options={"yield_per": _BATCH}) as rows:
         for row in rows:
             if broken := _broken(row, expected, prev_hash):
                 return broken
             expected, prev_hash = expected + 1, row.hash
     if row is None:
-        row = conn.execute(_EMPTY).one()
+        row = conn.execute(_EMPTY, from_).one()
         if row.has_events:
-            return verify(conn)
+            return verify(conn, after)
     if (row.head_seq, row.head_hash) != (expected - 1, prev_hash):
         return _broken_end(row.head_seq, expected - 1)
-    return Verification(ok=True, events=expected - 1)
+    return Verification(ok=True, events=expected - 1, until=Link(expected - 1, prev_hash))
 
 
 def _broken(row: Row[Any], expected: int, prev_hash: str) -> Verification | None:

@@ -28,7 +28,7 @@ _CLAIM = text(
     """
     UPDATE ledger.runs AS run
     SET state = 'in_progress', attempt = run.attempt + 1, worker = :worker, rung_at = NULL,
-        lease_until = clock_timestamp() + make_interval(secs => :lease_seconds),
+        lease_until = clock_timestamp() + make_interval(secs => :lease_seconds), progressed_at = clock_timestamp(),
         started_at = coalesce(run.started_at, clock_timestamp())
     FROM ledger.commands AS command
     WHERE run.command_id = :command_id AND command.command_id = run.command_id
@@ -43,16 +43,17 @@ _CLAIM = text(
 # Every write of an attempt takes this row first: no claim, no settling comes between it and its COMMIT.
 _HOLD = text(
     """
-    SELECT run FROM ledger.runs
+    UPDATE ledger.runs SET progressed_at = clock_timestamp()
     WHERE run = :run AND attempt = :attempt AND state = 'in_progress'
-    FOR NO KEY UPDATE
     """
 )
 
 # After a release nobody's lease is to be renewed, so a heartbeat that comes late must name its worker.
 _RENEW = text(
     """
-    UPDATE ledger.runs SET lease_until = clock_timestamp() + make_interval(secs => :lease_seconds)
+    UPDATE ledger.runs
+    SET lease_until = clock_timestamp() + make_interval(secs => :lease_seconds),
+        progressed_at = CASE WHEN :progressed THEN clock_timestamp() ELSE progressed_at END
     WHERE run = :run AND attempt = :attempt AND state = 'in_progress' AND worker = :worker
     """
 )
@@ -147,9 +148,16 @@ def _command(row: Row[Any]) -> Command:
     )
 
 
-def renew(engine: Engine, claim: Claim, lease_seconds: float) -> bool:
-    """Let the lease run from now on again; False if it is no longer ours to renew."""
-    values = {**fence(claim), "worker": claim.worker, "lease_seconds": lease_seconds}
+def renew(engine: Engine, claim: Claim, lease_seconds: float, *, progressed: bool = False) -> bool:
+    """Let the lease run from now on again; False if it is no longer ours to renew.
+
+    Args:
+        engine: The ledger.
+        claim: Whose lease.
+        lease_seconds: How long from now.
+        progressed: Whether the attempt itself got on, and not just its process lives.
+    """
+    values = {**fence(claim), "worker": claim.worker, "lease_seconds": lease_seconds, "progressed": progressed}
     with transaction(engine) as conn:
         return conn.execute(_RENEW, values).rowcount > 0
 

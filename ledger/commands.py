@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Row, text
 
 from ledger.errors import Replayed
+from ledger.model import Kind
 
 if TYPE_CHECKING:
     from ledger.model import Command
@@ -26,6 +27,14 @@ _INSERT = text(
 )
 
 _QUEUE = text("INSERT INTO ledger.runs (command_id) VALUES (:command_id) RETURNING run")
+
+#: The monitor sends one every minute: they count backwards, and leave to runs the numbers that people use.
+_QUEUE_CANARY = text(
+    """
+    INSERT INTO ledger.runs (run, command_id) OVERRIDING SYSTEM VALUE
+    VALUES (-nextval('ledger.canaries'), :command_id) RETURNING run
+    """
+)
 
 _KNOWN = text(
     """
@@ -70,7 +79,8 @@ def record(conn: Connection, command: Command, *, envelope: str, idempotency_key
     keys = {"envelope": envelope, "idempotency_key": idempotency_key}
     values = {**asdict(command), "conditions": conditions, **keys}
     if conn.execute(_INSERT, values).one_or_none() is not None:
-        run: int = conn.execute(_QUEUE, {"command_id": command.command_id}).scalar_one()
+        queue = _QUEUE_CANARY if command.kind is Kind.CANARY else _QUEUE
+        run: int = conn.execute(queue, {"command_id": command.command_id}).scalar_one()
         return run, True
     known = conn.execute(_KNOWN, values).one()
     if known.command_id == command.command_id:

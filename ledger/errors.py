@@ -129,6 +129,12 @@ class NothingToPurge(Refused):
     code = "nothing_to_purge"
 
 
+class NothingToAcknowledge(Refused):
+    """The run has ended, and nobody is paged for it."""
+
+    code = "nothing_to_acknowledge"
+
+
 class StillNeeded(Refused):
     """What was to be deleted is needed: by a recovery, by another run, or by something outside quarantine."""
 

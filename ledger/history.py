@@ -29,6 +29,8 @@ _NEWEST = text(
     f"""{_RUNS}
     WHERE (CAST(:target AS text) IS NULL OR command.target = :target)
       AND (CAST(:state AS text) IS NULL OR run.state = :state)
+      -- Canaries count backwards.
+      AND run.run > 0
     ORDER BY run.run DESC
     LIMIT :limit
     """

@@ -20,6 +20,12 @@ class Kind(StrEnum):
     RECOVER = "recover"
     VALIDATE = "validate"
     PURGE = "purge"
+    #: Goes all the way through the house and touches no target: the monitor's own.
+    CANARY = "canary"
+
+
+#: What a canary names for a target, though it touches none.
+CANARY_TARGET = "canary"
 
 
 class Policy(StrEnum):

@@ -40,14 +40,15 @@ __all__ = [
 
 _ENTER = text(
     """
-    UPDATE ledger.runs SET phase = :phase
+    UPDATE ledger.runs SET phase = :phase, progressed_at = clock_timestamp()
     WHERE run = :run AND attempt = :attempt AND state = 'in_progress'
     """
 )
 
 _PIN = text(
     """
-    UPDATE ledger.runs SET plan_sha256 = :plan_sha256, impact_sha256 = :impact_sha256
+    UPDATE ledger.runs SET plan_sha256 = :plan_sha256, impact_sha256 = :impact_sha256,
+                           progressed_at = clock_timestamp()
     WHERE run = :run AND attempt = :attempt AND state = 'in_progress'
     """
 )

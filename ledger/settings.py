@@ -9,7 +9,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AnyHttpUrl,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from ledger import durations
 from ledger.errors import BadConfiguration, BadName, UnknownTarget
@@ -58,6 +67,11 @@ class WorkerSettings(_Section):
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9464
 
 
+def _urls(value: object) -> object:
+    """Take a list of URLs from the environment as well, where they are parted by commas."""
+    return [url.strip() for url in value.split(",") if url.strip()] if isinstance(value, str) else value
+
+
 def _duration(value: object) -> timedelta:
     if not isinstance(value, str):
         raise ValueError(durations.ALLOWED)  # noqa: TRY004 - what pydantic makes a message of
@@ -102,12 +116,47 @@ class TargetSettings(_Section):
             raise BadConfiguration(f"url_file {self.url_file} cannot be read: {error.strerror}") from error
 
 
+class MonitorSettings(_Section):
+    """What a monitor looks at, how often, and whom it tells."""
+
+    #: Alertmanager's addresses; every one of them is told. Absent: nobody is, and only metrics are served.
+    alertmanager_urls: Annotated[tuple[AnyHttpUrl, ...], BeforeValidator(_urls)] = ()
+    #: Label of every alert: installations of several environments may share an Alertmanager.
+    environment: Annotated[str, Field(min_length=1)] = "production"
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9465
+    #: How often the ledger is looked through, and standing alerts are told again.
+    scan_seconds: Annotated[float, Field(ge=0.1, le=600)] = 2
+    post_seconds: Annotated[float, Field(ge=0.1, le=600)] = 10
+    #: How long a run may get nowhere in each phase.
+    stuck_preflight_seconds: Annotated[float, Field(gt=0)] = 120
+    stuck_preserve_seconds: Annotated[float, Field(gt=0)] = 600
+    stuck_apply_seconds: Annotated[float, Field(gt=0)] = 120
+    stuck_finish_seconds: Annotated[float, Field(gt=0)] = 1800
+    #: How long a run may wait to be taken over once its lease has lapsed.
+    lease_grace_seconds: Annotated[float, Field(gt=0)] = 15
+    approval_seconds: Annotated[float, Field(gt=0)] = 1800
+    #: How long the ledger may be out of reach before somebody is told.
+    ledger_seconds: Annotated[float, Field(gt=0)] = 30
+    #: How often a canary is sent through the house; 0: never.
+    canary_seconds: Annotated[float, Field(ge=0, le=3600)] = 60
+    #: How often targets are looked at, and the whole audit chain is walked.
+    targets_seconds: Annotated[float, Field(ge=0.1, le=86400)] = 60
+    verify_seconds: Annotated[float, Field(ge=0.1, le=604800)] = 3600
+    #: How long before what is kept passes its retention somebody is told.
+    expiry_notice: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(days=7)
+    #: Where pages point to.
+    runbook_url: str = "dashboards/runbook.md"
+    dashboard_url: str = ""
+
+
 class Settings(_Section):
     """Everything that can be configured; all of it is optional."""
 
     ledger: LedgerSettings = LedgerSettings()
     redis: RedisSettings = RedisSettings()
     worker: WorkerSettings = WorkerSettings()
+    monitor: MonitorSettings = MonitorSettings()
     targets: dict[str, TargetSettings] = {}
     #: Not a key of the file: STEPBACK_DATA or `.stepback`.
     data: Path = Path(".stepback")
@@ -131,7 +180,12 @@ class Settings(_Section):
         return self.targets[name]
 
 
-_SECTIONS: dict[str, type[_Section]] = {"ledger": LedgerSettings, "redis": RedisSettings, "worker": WorkerSettings}
+_SECTIONS: dict[str, type[_Section]] = {
+    "ledger": LedgerSettings,
+    "redis": RedisSettings,
+    "worker": WorkerSettings,
+    "monitor": MonitorSettings,
+}
 _OTHER_VARIABLES = ("STEPBACK_CONFIG", "STEPBACK_DATA")
 
 

@@ -41,7 +41,8 @@ def admit(conn: Connection, request: Request, installation: UUID, settings: Sett
     """
     if request.audience != str(installation):
         raise BadSignature("the command is meant for another installation; sign it with the id of this one")
-    settings.target(request.target)
+    if request.kind is not Kind.CANARY:
+        settings.target(request.target)
     if request.migration is not None or request.kind is Kind.ROLLBACK:
         check_name("migration", request.migration or "")
     _check_time(conn, request)

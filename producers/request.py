@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ledger.errors import BadName, BadRequest, Refused
-from ledger.model import Kind, Policy
+from ledger.model import CANARY_TARGET, Kind, Policy
 
 #: Longest reason in characters.
 MAX_REASON = 500
@@ -103,7 +103,7 @@ def decode(payload: bytes) -> Request:
     _check_kind(request)
     if not timedelta(0) < request.not_after - request.issued_at <= MAX_VALIDITY:
         raise BadRequest("not_after has to be later than issued_at, by 24 hours at most")
-    _check_reason(request.reason)
+    check_reason(request.reason)
     return request
 
 
@@ -116,6 +116,8 @@ def _check_kind(request: Request) -> None:
         raise BadRequest(f"a {kind} has no plan and no impact to accept")
     if request.kind is not Kind.RECOVER and (request.policy, request.conditions, request.report) != (None, None, None):
         raise BadRequest(f"a {kind} brings nothing back: policy, conditions and report are a recovery's")
+    if request.kind is Kind.CANARY and (request.target, request.migration) != (CANARY_TARGET, None):
+        raise BadRequest(f"a canary touches nothing: its target is {CANARY_TARGET}, and it names no migration")
 
 
 def strict_json(what: str, data: bytes, refused: type[Refused] = BadRequest) -> dict[str, Any]:
@@ -157,7 +159,12 @@ def _explain(error: ValidationError) -> str:
     return f"what is signed is not a command: {what}"
 
 
-def _check_reason(reason: str) -> None:
+def check_reason(reason: str) -> None:
+    """See that a reason is one line of plain text.
+
+    Raises:
+        BadName: It is too long, or not plain text.
+    """
     if len(reason) > MAX_REASON:
         raise BadName(f"the reason is longer than {MAX_REASON} characters")
     if any(unicodedata.category(char) in _UNPRINTABLE for char in reason):

@@ -11,7 +11,7 @@ from ledger.doorbell import open_doorbell
 from ledger.errors import BadName, UnknownRun
 from ledger.history import find
 from ledger.installation import installation_id
-from ledger.model import Kind, Policy
+from ledger.model import CANARY_TARGET, Kind, Policy
 from producers.envelope import Request, sign
 from producers.submit import Submitted, refuse, submit
 from stepback.installation import Installation, secret
@@ -130,6 +130,15 @@ def ask_validate(here: Installation, *, target: str, reason: str, migration: str
         StepbackError: Any refusal; it is in the audit log.
     """
     return _ask(here, Kind.VALIDATE, target=target, migration=migration, reason=reason)
+
+
+def ask_canary(here: Installation) -> Submitted:
+    """Ask for nothing at all: whether it gets through is what the monitor wants to know.
+
+    Raises:
+        LedgerUnreachable, QueueUnreachable: It does not get through.
+    """
+    return _ask(here, Kind.CANARY, target=CANARY_TARGET, reason="the monitor's canary")
 
 
 def runs_needed(here: Installation, run: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""`stepback up`: servers where no URL is configured, and a worker that is started again whenever it dies."""
+"""`stepback up`: servers where no URL is configured, a worker and a monitor that are started again when they die."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ledger.errors import BadConfiguration
 from ledger.settings import Settings
+from stepback.child_process import ChildProcess
 from stepback.embedded.usage import Usage
 from stepback.endings import ending_on_signals
 from stepback.environment import as_environment
@@ -17,15 +18,18 @@ from stepback.installation import Installation, has_sample
 from stepback.installing import install_all
 from stepback.sample import TARGET
 from stepback.serving import make_data_folder, register_sample, servers_for
-from stepback.worker_process import WorkerProcess
 
-#: Pauses between a worker's death and the next one.
+#: What runs beside the servers.
+_COMMANDS = ("worker", "monitor")
+#: Pauses between a death and the next start.
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
-#: A worker that lived so long did not die of its start.
+#: What lived so long did not die of its start.
 _LIVED_SECONDS = 60.0
-#: Exit code of a worker that cannot start as it is configured; trying again would change nothing.
+#: Exit code of what cannot start as it is configured; trying again would change nothing.
 _BAD_CONFIGURATION = 2
+#: How often they are looked at.
+_LOOK_SECONDS = 0.2
 
 Say = Callable[[str], None]
 
@@ -36,10 +40,10 @@ def up(settings: Settings, say: Say, environ: Mapping[str, str] = os.environ) ->
     Args:
         settings: As configured.
         say: Hears what is going on, a line at a time.
-        environ: What the settings were loaded from, for the worker.
+        environ: What the settings were loaded from, for the children.
 
     Returns:
-        The exit code: 0 unless the worker cannot start.
+        The exit code: 0 unless the worker or the monitor cannot start.
     """
     make_data_folder(settings.data)
     try:
@@ -73,31 +77,65 @@ def _prepare(here: Installation, say: Say, *, sample: bool) -> None:
         say(f"plans registered: {', '.join(register_sample(here))}")
 
 
-def _supervise(environ: Mapping[str, str], say: Say) -> int:
-    pause = _FIRST_PAUSE_SECONDS
-    while True:
-        began = time.monotonic()
-        with WorkerProcess(environ) as worker:
-            say(f"worker started, process {worker.pid}; Ctrl-C stops everything")
-            code = worker.wait()
+class _Supervised:
+    """One child that is started again whenever it dies."""
+
+    def __init__(self, command: str, environ: Mapping[str, str], say: Say) -> None:
+        self._command, self._environ, self._say = command, environ, say
+        self._pause = _FIRST_PAUSE_SECONDS
+        self._start_at = self._began = time.monotonic()
+        self.process: ChildProcess | None = None
+
+    def look(self) -> int | None:
+        """Start it when it is time; return the exit code of one that will never do."""
+        now = time.monotonic()
+        if self.process is None:
+            if now >= self._start_at:
+                self.process, self._began = ChildProcess(self._command, self._environ), now
+                self._say(f"{self._command} started, process {self.process.pid}; Ctrl-C stops everything")
+            return None
+        code = self.process.ended()
+        if code is None:
+            return None
+        self.process.stop()
+        self.process = None
         if code == _BAD_CONFIGURATION:
-            say("the worker cannot start; it said why")
+            self._say(f"the {self._command} cannot start; it said why")
             return code
-        if time.monotonic() - began > _LIVED_SECONDS:
-            pause = _FIRST_PAUSE_SECONDS
-        say(f"the worker ended with {code}; the next one starts in {pause:g} s")
-        time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        self._pause = _FIRST_PAUSE_SECONDS if now - self._began > _LIVED_SECONDS else self._pause
+        self._say(f"the {self._command} ended with {code}; the next one starts in {self._pause:g} s")
+        self._start_at, self._pause = now + self._pause, min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+        return None
+
+
+def _supervise(environ: Mapping[str, str], say: Say) -> int:
+    children = [_Supervised(command, environ, say) for command in _COMMANDS]
+    try:
+        while True:
+            for child in children:
+                code = child.look()
+                if code is not None:
+                    return code
+            time.sleep(_LOOK_SECONDS)
+    finally:
+        running = [child.process for child in children if child.process is not None]
+        for process in running:
+            process.tell_to_stop()
+        for process in running:
+            process.stop()
 
 
 def _what_is_served(settings: Settings) -> str:
-    worker = settings.worker
-    port = worker.metrics_port or "PORT (the worker's log names it)"
+    worker, monitor = settings.worker, settings.monitor
+    ports = [each.metrics_port or "PORT (its log names it)" for each in (worker, monitor)]
+    told = ", ".join(str(url) for url in monitor.alertmanager_urls) or "none configured: nobody is paged"
     target = TARGET if TARGET in settings.targets else next(iter(sorted(settings.targets)), "T")
     return "\n".join(
         (
             f"targets: {', '.join(sorted(settings.targets)) or 'none configured'}",
-            f"metrics: http://{worker.metrics_host}:{port}/metrics",
+            f"metrics of the worker: http://{worker.metrics_host}:{ports[0]}/metrics",
+            f"metrics of the monitor: http://{monitor.metrics_host}:{ports[1]}/metrics",
+            f"Alertmanager: {told}",
             "in another terminal, in this folder and with the same STEPBACK_ variables:",
             "  stepback targets",
             f"  stepback plan add_health_alerts --target {target}",

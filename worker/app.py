@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
-from types import FrameType
+from functools import partial
 
 import dramatiq
 import structlog
 
-from ledger import audit, errors
+from ledger import audit, errors, workers
 from ledger.database import open_ledger
 from ledger.doorbell import open_doorbell
-from ledger.errors import BadConfiguration, StepbackError
+from ledger.errors import BadConfiguration, LedgerUnreachable, StepbackError
 from ledger.installation import installation_id
 from ledger.log import configure_logging, flush
+from ledger.outlet import Outlet
 from ledger.settings import Settings
 from worker import metrics
 from worker.actor import answer
@@ -27,14 +26,15 @@ from worker.executor import Executor
 from worker.intake import Intake
 from worker.reconcile import Reconciler
 from worker.rounds import Rounds
+from worker.stops import listen, wait
 from worker.sweep import Sweeper
 
 #: Out of a million polls, how many look for messages of dead workers: all.
 _ALWAYS = 1_000_000
 #: How long a run under way may take to end once the process was told to stop; then its lease lapses.
 _STOP_MS = 30_000
-#: How long a signal to stop may go unseen.
-_LOOK_SECONDS = 1.0
+#: How often a worker says that it lives, in parts of the time for which it says so.
+_BEATS = 3
 
 #: Audit events that a worker writes, for their counters.
 EVENT_TYPES = frozenset(
@@ -65,15 +65,7 @@ def serve(settings: Settings, *, at: Callable[[str], None] = pass_by) -> int:
         StepbackError: It cannot start; the message says why.
     """
     configure_logging()
-    # A second signal may come while the first is being handled, as Ctrl-C on a terminal brings two at once: an Event
-    # would lock itself out there, this queue may be written to from within itself.
-    stops: SimpleQueue[int] = SimpleQueue()
-
-    def told(number: int, _frame: FrameType | None) -> None:
-        stops.put(number)
-
-    signal.signal(signal.SIGTERM, told)
-    signal.signal(signal.SIGINT, told)
+    stops = listen()
     if settings.ledger.url is None or settings.redis.url is None:
         raise BadConfiguration("a worker needs STEPBACK_LEDGER_URL and STEPBACK_REDIS_URL, or `stepback up`")
     engine = open_ledger(settings.ledger.url.get_secret_value())
@@ -90,31 +82,31 @@ def serve(settings: Settings, *, at: Callable[[str], None] = pass_by) -> int:
     crew = dramatiq.Worker(broker, worker_threads=settings.worker.threads)
     reconciler = Reconciler(engine, broker, settings.worker.reconcile_seconds)
     sweeper = Sweeper(engine, settings, executor.installation)
+    outlet = Outlet(broker.client, settings.redis.namespace, executor.installation)
+    audit.observe(outlet.put)
+    beat = partial(workers.beat, engine, name, settings.worker.lease_seconds)
     chores = [
+        Rounds("heartbeat", settings.worker.lease_seconds / _BEATS, beat, at_once=True),
         Rounds("reconciler", settings.worker.reconcile_seconds, reconciler.look),
         Rounds("sweeper", settings.worker.sweep_seconds, sweeper.round),
     ]
+    outlet.start()
     crew.start()
     for chore in chores:
         chore.start()
     log.info("worker_started", worker=name, metrics_port=port, threads=settings.worker.threads)
-    _wait(stops)
+    wait(stops)
     log.info("worker_stopping", worker=name)
     for chore in chores:
         chore.stop()
     crew.stop(timeout=_STOP_MS)
+    outlet.stop()
+    with suppress(LedgerUnreachable):
+        workers.leave(engine, name)
     engine.dispose()
     log.info("worker_stopped", worker=name)
     flush()
     return 0
-
-
-def _wait(stops: SimpleQueue[int]) -> None:
-    while True:
-        # A signal that met another thread, as it may after a freeze, is only seen when this one wakes.
-        with suppress(Empty):
-            stops.get(timeout=_LOOK_SECONDS)
-            return
 
 
 def _expose(settings: Settings) -> int:

@@ -67,6 +67,9 @@ _COPY_TRIES: Final = 5
 #: What ends with the checks of what it touched.
 _CHECKED: Final = frozenset({Kind.ROLLBACK, Kind.RECOVER})
 
+#: What writes nothing in a target.
+_WRITELESS: Final = frozenset({Kind.VALIDATE, Kind.CANARY})
+
 _T = TypeVar("_T")
 
 log = structlog.get_logger(__name__)
@@ -167,6 +170,9 @@ class _Attempt:
 
     def _go_through(self) -> StepbackError | None:
         """Go all the way; return what went wrong after COMMIT with what was asked for, if that came after it."""
+        if self._claim.command.kind is Kind.CANARY:
+            self._check_still_wanted()
+            return None
         target = self._settings.target(self._claim.command.target)
         session, witness = self._open(target)
         if self._claim.command.kind is Kind.VALIDATE:
@@ -197,8 +203,8 @@ class _Attempt:
                 return Recover(self._claim.command, self._holder)
             case Kind.PURGE:
                 return Purge(self._claim.command, self._holder, partial(subjects.look, self._engine))
-            case Kind.VALIDATE:
-                raise AssertionError("a validation has no apply")
+            case Kind.VALIDATE | Kind.CANARY:
+                raise AssertionError(f"a {self._claim.command.kind} has no apply")
 
     def _open(self, target: TargetSettings) -> tuple[Session, Session]:
         name = f"stepback run {self._claim.run}.{self._claim.attempt}"
@@ -467,7 +473,7 @@ class _Attempt:
         preserved: list[Preserved] = []
         deleted = tombstones.NONE
         result = self._result
-        if state is State.COMPLETED and self._claim.command.kind is not Kind.VALIDATE:
+        if state is State.COMPLETED and self._claim.command.kind not in _WRITELESS:
             assert self._fenced is not None  # noqa: S101 - nothing else completes without
             preserved = registry.preserved(self._fenced, self._holder)
             marker = fence.look_up(self._fenced, self._holder)

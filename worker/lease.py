@@ -37,13 +37,13 @@ class Lease:
         self._thread.join(timeout=self._seconds)
 
     def check(self) -> None:
-        """Renew now.
+        """Renew now; whoever asks is getting on, which a heartbeat alone does not say.
 
         Raises:
             LeaseLost: Another attempt has the run.
             LedgerUnreachable: Nobody can say.
         """
-        if self._lost.is_set() or not runs.renew(self._engine, self._claim, self._seconds):
+        if self._lost.is_set() or not runs.renew(self._engine, self._claim, self._seconds, progressed=True):
             self._lost.set()
             raise LeaseLost(f"run {self._claim.run} was taken over by another attempt")
 

@@ -7,13 +7,24 @@ from collections.abc import Callable
 
 import structlog
 
+from ledger.errors import LedgerUnreachable
+
 log = structlog.get_logger(__name__)
 
 
 class Rounds:
     """Calls a function again and again until it is stopped."""
 
-    def __init__(self, name: str, every_seconds: float, act: Callable[[], object]) -> None:
+    def __init__(self, name: str, every_seconds: float, act: Callable[[], object], *, at_once: bool = False) -> None:
+        """Say what is done.
+
+        Args:
+            name: Of the thread, and in the log.
+            every_seconds: The pause between two rounds.
+            act: One round.
+            at_once: Whether the first round comes before the first pause.
+        """
+        self._at_once = at_once
         self._name = name
         self._every = every_seconds
         self._act = act
@@ -21,7 +32,7 @@ class Rounds:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin; the first round comes after the first pause."""
+        """Begin."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -30,9 +41,16 @@ class Rounds:
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
+        if self._at_once:
+            self._round()
         while not self._stop.wait(self._every):
-            try:
-                self._act()
-            except Exception:
-                # A thread that ended here would leave its work to nobody, and nobody would notice.
-                log.exception("round_broke", of=self._name)
+            self._round()
+
+    def _round(self) -> None:
+        try:
+            self._act()
+        except LedgerUnreachable as error:
+            log.warning("round_put_off", of=self._name, code=error.code)
+        except Exception:
+            # A thread that ended here would leave its work to nobody, and nobody would notice.
+            log.exception("round_broke", of=self._name)

@@ -154,6 +154,50 @@ def keepers(session: Session) -> list[Keeper]:
     return [Keeper(**row) for row in session.rows(_KEEPERS)]
 
 
+@dataclass(frozen=True)
+class Size:
+    """How much is kept in a target."""
+
+    schemas: int
+    objects: int
+    bytes: int
+
+
+_SIZE = """
+SELECT (SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'emergency\\_backup\\_r%') AS schemas,
+       (SELECT count(*) FROM emergency_backup.preserved_objects
+         WHERE recovered_by IS NULL AND purged_by IS NULL) AS objects,
+       (SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class AS c
+          JOIN pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE n.nspname LIKE 'emergency\\_backup\\_r%' AND c.relkind IN ('r', 'm', 'S')) AS bytes
+"""
+
+
+def size(session: Session) -> Size:
+    """Return how much is kept in a target."""
+    found = session.row(_SIZE)
+    assert found is not None  # noqa: S101 - a SELECT without FROM always has a row
+    return Size(**found)
+
+
+_MISSING = """
+SELECT format('%s %s (run %s)', kind, name, run) AS label FROM emergency_backup.preserved_objects AS k
+ WHERE recovered_by IS NULL AND purged_by IS NULL AND quarantine IS NOT NULL
+   AND CASE WHEN relation IS NOT NULL THEN to_regclass(format('%I.%I', quarantine, relation)) IS NULL
+            WHEN how = 'moved' AND catalog = 'pg_class' THEN NOT EXISTS (
+                SELECT FROM pg_class WHERE oid = objid AND relnamespace = to_regnamespace(quote_ident(quarantine)))
+            WHEN how = 'moved' AND catalog = 'pg_type' THEN NOT EXISTS (
+                SELECT FROM pg_type WHERE oid = objid AND typnamespace = to_regnamespace(quote_ident(quarantine)))
+            ELSE false END
+ ORDER BY run, ordinal
+"""
+
+
+def missing(session: Session) -> list[str]:
+    """Return what is preserved in a target and is not where it was put; rows and checksums are for a validation."""
+    return [row["label"] for row in session.rows(_MISSING)]
+
+
 _TEXTS = """
 SELECT count(*) FROM emergency_backup.preserved_objects
  WHERE installation = %s AND run = %s AND recovered_by IS NULL AND purged_by IS NULL AND how NOT IN ('moved', 'copied')

@@ -19,10 +19,12 @@ COMMANDS = {
     "purge": ("stepback.cli.purge", "purge", "Delete for good what runs keep; asks first."),
     "runs": ("stepback.cli.runs", "runs", "List runs, the newest first."),
     "show": ("stepback.cli.runs", "show", "Show a run: its steps, what it preserved, why it ended so."),
+    "ack": ("stepback.cli.ack", "ack", "Take note of a run, so that nobody is paged for it any more."),
     "targets": ("stepback.cli.targets", "targets", "List targets, and what is kept in them."),
     "env": ("stepback.cli.env", "env", "Print the URLs in use as shell exports."),
     "audit": ("stepback.cli.audit", "audit", "Read, verify and export the audit log."),
     "worker": ("stepback.cli.serve", "worker", "Run one worker process."),
+    "monitor": ("stepback.cli.serve", "monitor", "Watch over everything, and tell who must know."),
 }
 
 

@@ -1,27 +1,34 @@
-"""`up`, `worker` and `demo`: the commands that run something."""
+"""`up`, `worker`, `monitor` and `demo`: the commands that run something."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import click
 
 from ledger.settings import load
-from stepback.cli.options import json_option
+from stepback.asking import ask_canary
+from stepback.cli.options import installation, json_option
 from stepback.demo import tell_story
 from stepback.installation import resolved
 from stepback.show.console import out, plain
 from stepback.up import up as serve_all
 from worker.app import serve
+from worker.monitor.app import serve as watch
 
 _STDIN = 0
 
 
+_until_eof = click.option("--until-eof", is_flag=True, hidden=True, help="Also end when standard input does.")
+
+
 @click.command()
-@click.option("--until-eof", is_flag=True, hidden=True, help="Also end when standard input does.")
+@_until_eof
 def worker(*, until_eof: bool) -> int:
     """Run one worker process until SIGTERM or Ctrl-C. More of them share the work."""
     settings = resolved(load())
@@ -31,8 +38,18 @@ def worker(*, until_eof: bool) -> int:
 
 
 @click.command()
+@_until_eof
+def monitor(*, until_eof: bool) -> int:
+    """Watch ledger, queue and targets until SIGTERM or Ctrl-C: raise what is wrong at Alertmanager, serve metrics."""
+    if until_eof:
+        threading.Thread(target=_end_with_stdin, name="until-eof", daemon=True).start()
+    with installation() as here:
+        return watch(here.settings, canary=partial(ask_canary, here), version=version("stepback-pg"))
+
+
+@click.command()
 def up() -> int:
-    """Run a worker in the foreground, and a real PostgreSQL and Redis where no URL is configured.
+    """Run a worker and a monitor in the foreground, and a real PostgreSQL and Redis where no URL is configured.
 
     Schemas are brought up to date first. Ctrl-C stops everything; started again, it goes on with the same data.
     """

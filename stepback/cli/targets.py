@@ -14,20 +14,12 @@ from stepback.cli.options import installation, json_option
 from stepback.installation import Installation
 from stepback.show import documents, tables
 from stepback.show.console import out, plain, table
-from worker.stock import keepers
+from worker.stock import keepers, size
 
 #: Targets that are asked at once: one that does not answer takes seconds.
 _AT_ONCE = 8
 
-_KEPT = (
-    "SELECT (SELECT count(DISTINCT migration_name) FROM public.migration_rollbacks) AS plans,"
-    " (SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'emergency\\_backup\\_r%') AS schemas,"
-    " (SELECT count(*) FROM emergency_backup.preserved_objects"
-    "   WHERE recovered_by IS NULL AND purged_by IS NULL) AS objects,"
-    " (SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class AS c"
-    "    JOIN pg_namespace AS n ON n.oid = c.relnamespace"
-    "   WHERE n.nspname LIKE 'emergency\\_backup\\_r%' AND c.relkind IN ('r', 'm', 'S')) AS bytes"
-)
+_PLANS = "SELECT count(DISTINCT migration_name) FROM public.migration_rollbacks"
 
 
 @dataclass(frozen=True)
@@ -94,13 +86,13 @@ def _look(here: Installation, name: str) -> _Target:
         with here.session(name, installed=False) as session:
             version = str(session.value("SELECT current_setting('server_version')")).split()[0]
         with here.session(name) as session:
-            kept = session.row(_KEPT)
+            plans: int = session.value(_PLANS)
+            kept = size(session)
             since = [keeper.since for keeper in keepers(session)] if settings.retention else []
     except StepbackError as error:
         return _Target(name, contact, version, error=error)
-    assert kept is not None  # noqa: S101 - a SELECT without FROM always has a row
     expiry = min(since) + settings.retention if settings.retention and since else None
-    return _Target(name, contact, version, **kept, next_expiry=expiry)
+    return _Target(name, contact, version, plans, kept.schemas, kept.objects, kept.bytes, next_expiry=expiry)
 
 
 _NUMBERS = frozenset({"plans", "objects", "bytes"})

@@ -18,6 +18,7 @@ from ledger.errors import BadConfiguration
 from ledger.model import Run
 from ledger.settings import Settings
 from stepback.asking import ask_recover, ask_rollback, ask_validate, selection_of
+from stepback.child_process import ChildProcess
 from stepback.demo import report
 from stepback.demo.report import Facts
 from stepback.demo.witness import (
@@ -46,7 +47,6 @@ from stepback.show.checks import counts, found_by
 from stepback.show.console import err, out, plain
 from stepback.show.documents import put_out
 from stepback.show.progress import Progress
-from stepback.worker_process import WorkerProcess
 
 #: The rollback that is undone, and the names of what it removed.
 _RECOVERED = "add_health_metrics_table"
@@ -102,7 +102,10 @@ def _tell(facts: Facts, folder: Path, started: set[psutil.Process], say: Say) ->
         for migration in register_sample(here):
             say(f"   {migration}")
         say("3. A worker in a process of its own. Five signed commands go into the ledger; Redis rings the doorbell.")
-        with (folder / "worker.log").open("ab") as log, WorkerProcess(_environment(settings), log=log) as worker:
+        with (
+            (folder / "worker.log").open("ab") as log,
+            ChildProcess("worker", _environment(settings), log=log) as worker,
+        ):
             say(f"   worker: process {worker.pid}, its log: {log.name}")
             _roll_back(facts, here, before, say)
             _recover(facts, here, before, say)

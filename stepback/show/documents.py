@@ -111,7 +111,7 @@ def of_preview(target: str, preview: Preview) -> Document:
 
 def of_verification(verification: Verification) -> Document:
     """Return what walking the audit log found."""
-    return asdict(verification)
+    return {key: value for key, value in asdict(verification).items() if key != "until"}
 
 
 def of_error(error: StepbackError) -> Document:

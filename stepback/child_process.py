@@ -1,4 +1,4 @@
-"""A worker in a child process of its own, which never outlives whoever started it."""
+"""A worker or a monitor in a child process of its own, which never outlives whoever started it."""
 
 from __future__ import annotations
 
@@ -13,30 +13,29 @@ from typing import IO, Self
 
 import stepback
 
-#: How long a worker that was told to stop may take; a little more than it gives the run under way.
+#: How long one that was told to stop may take; a little more than a worker gives the run under way.
 STOP_SECONDS = 40.0
-#: How long a signal to us may go unseen.
-_LOOK_SECONDS = 1.0
 
 
-class WorkerProcess:
-    """One running worker; as a context manager it is stopped at the end of the block."""
+class ChildProcess:
+    """One running worker or monitor; as a context manager it is stopped at the end of the block."""
 
-    def __init__(self, environ: Mapping[str, str], *, log: IO[bytes] | None = None) -> None:
+    def __init__(self, command: str, environ: Mapping[str, str], *, log: IO[bytes] | None = None) -> None:
         """Start it.
 
         Args:
+            command: Of `stepback`: "worker" or "monitor".
             environ: Its whole environment.
             log: Takes its log; None: it goes where ours goes.
         """
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "stepback", "worker", "--until-eof"],
+        self._process = subprocess.Popen(  # noqa: S603 - a command of ours
+            [sys.executable, "-m", "stepback", command, "--until-eof"],
             # Never written to: its end tells the worker that we are gone, however we went.
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=log,
             env=_finding_us(environ),
-            # Ctrl-C is for us; we tell the worker.
+            # Ctrl-C is for us; we tell the child.
             start_new_session=True,
         )
 
@@ -45,20 +44,21 @@ class WorkerProcess:
         """The process's id."""
         return self._process.pid
 
-    def wait(self) -> int:
-        """Wait until it ends by itself and return its exit code."""
-        while True:
-            # Of two signals that come together the system may give both to another thread, and then nothing wakes us.
-            with suppress(subprocess.TimeoutExpired):
-                return self._process.wait(_LOOK_SECONDS)
+    def ended(self) -> int | None:
+        """Return its exit code; None while it runs."""
+        return self._process.poll()
 
     def running(self) -> bool:
         """Return whether it still runs."""
-        return self._process.poll() is None
+        return self.ended() is None
+
+    def tell_to_stop(self) -> None:
+        """Let it finish what it is doing, without waiting for that."""
+        self._process.terminate()
 
     def stop(self) -> None:
         """Let it finish what it is doing and end; may be called again."""
-        self._process.terminate()
+        self.tell_to_stop()
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

@@ -1,0 +1,150 @@
+"""One round of watching: look at everything, say what is wrong, tell whoever pages people."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+
+import httpx
+import structlog
+from sqlalchemy import Engine
+
+from ledger.database import transaction
+from ledger.errors import LedgerUnreachable
+from ledger.watching import look
+from worker.monitor import figures, runs
+from worker.monitor.alertmanager import Alertmanager, Labels, reason
+from worker.monitor.limits import Limits
+from worker.monitor.trouble import Alert, Trouble, told
+
+log = structlog.get_logger(__name__)
+
+
+class View(Protocol):
+    """Something that is looked at, and what was wrong with it when that was last possible."""
+
+    def troubles(self) -> Sequence[Trouble]:
+        """Return what is wrong with it, as far as is known."""
+
+    def is_known(self, labels: Labels) -> bool:
+        """Whether an alert is about this, and would be among its troubles if it still stood."""
+
+
+#: What is told of runs.
+_OF_RUNS: Final = frozenset(
+    {
+        Alert.RUN_STUCK,
+        Alert.RUN_FAILED,
+        Alert.RUN_NEEDS_OPERATOR,
+        Alert.VALIDATION_FAILED,
+        Alert.APPROVAL_OVERDUE,
+        Alert.LEDGER_UNREACHABLE,
+    }
+)
+
+
+class LedgerView:
+    """The runs in the ledger. While it does not answer, what was last seen stands."""
+
+    def __init__(self, engine: Engine, limits: Limits, contacts: Mapping[str, str], patience: timedelta) -> None:
+        self._engine = engine
+        self._limits = limits
+        self._contacts = contacts
+        self._patience = patience
+        self._seen: Sequence[Trouble] = ()
+        self._silent_since: datetime | None = None
+        #: Nothing is known before the first look.
+        self._looked = False
+
+    def look(self) -> None:
+        """Look once."""
+        began = time.monotonic()
+        try:
+            with transaction(self._engine) as conn:
+                sight = look(conn)
+        except LedgerUnreachable:
+            self._silent_since = self._silent_since or datetime.now(UTC)
+            return
+        figures.SCAN_SECONDS.observe(time.monotonic() - began)
+        self._seen = runs.troubles(sight, self._limits, self._contacts)
+        self._silent_since, self._looked = None, True
+
+    def troubles(self) -> Sequence[Trouble]:
+        """Return what is wrong with runs, or with the ledger itself."""
+        if self._silent_since is None or datetime.now(UTC) - self._silent_since < self._patience:
+            return self._seen
+        unreachable = Trouble(
+            Alert.LEDGER_UNREACHABLE,
+            self._silent_since + self._patience,
+            "the ledger does not answer",
+            f"The ledger has not answered since {told(self._silent_since)}: nothing is begun, nothing is recorded, and"
+            " what is told of runs is what was known then.",
+            "stepback targets",
+        )
+        return [*self._seen, unreachable]
+
+    def is_known(self, labels: Labels) -> bool:
+        """Whether it is about runs, and they can be seen."""
+        return labels["alertname"] in _OF_RUNS and self._looked and self._silent_since is None
+
+
+class Watch:
+    """Looks, and tells; once a round, and at once when something happens."""
+
+    def __init__(
+        self, ledger: LedgerView, views: Sequence[View], alertmanagers: Sequence[Alertmanager], post_seconds: float
+    ) -> None:
+        self._ledger = ledger
+        self._views = (ledger, *views)
+        self._alertmanagers = alertmanagers
+        self._post_seconds = post_seconds
+        self._told: frozenset[tuple[str, str]] | None = None
+        self._told_at = 0.0
+        self._failing: dict[str, Mapping[str, str]] = {}
+        self._happened = threading.Event()
+
+    def happened(self) -> None:
+        """Let the next round begin at once."""
+        self._happened.set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the next round, or until something happens."""
+        self._happened.wait(seconds)
+        self._happened.clear()
+
+    def round(self) -> Sequence[Trouble]:
+        """Look once and tell what is new, and all of it every so often; return what stands."""
+        self._ledger.look()
+        troubles = [trouble for view in self._views for trouble in view.troubles()]
+        figures.stand(troubles)
+        now, seen = time.monotonic(), frozenset((t.alert.value, str(sorted(t.about.items()))) for t in troubles)
+        if seen != self._told or self._failing or now - self._told_at >= self._post_seconds:
+            self._tell(troubles)
+            self._told, self._told_at = seen, now
+        return troubles
+
+    def _tell(self, troubles: Sequence[Trouble]) -> None:
+        for number, alertmanager in enumerate(self._alertmanagers, start=1):
+            failure = _attempt(lambda each=alertmanager: each.tell(troubles, self._is_over))  # type: ignore[misc]  # mypy infers no type for the default
+            known = self._failing.pop(alertmanager.url, None)
+            figures.POSTS.labels("accepted" if failure is None else failure["result"]).inc()
+            if failure is not None:
+                self._failing[alertmanager.url] = failure
+            if failure != known:
+                log.warning("alertmanager_failed", number=number, **(failure or {"result": "accepted"}))
+
+    def _is_over(self, labels: Labels) -> bool:
+        return any(view.is_known(labels) for view in self._views)
+
+
+def _attempt(act: Callable[[], None]) -> Mapping[str, str] | None:
+    try:
+        act()
+    except httpx.HTTPError as error:
+        return reason(error)
+    except (ValueError, KeyError, TypeError):
+        return {"result": "rejected", "reason": "its answer is not Alertmanager's"}
+    return None
