@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -44,7 +43,7 @@ def monitor(*, until_eof: bool) -> int:
     if until_eof:
         threading.Thread(target=_end_with_stdin, name="until-eof", daemon=True).start()
     with installation() as here:
-        return watch(here.settings, canary=partial(ask_canary, here), version=version("stepback-pg"))
+        return watch(here.settings, canary=partial(ask_canary, here))
 
 
 @click.command()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 import re
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
 
 from ledger.errors import Failed, Refused, StepbackError
 from worker import metrics
+from worker.monitor import collector, figures
 
 _DOCS = Path(__file__).parent.parent.parent / "docs"
 
@@ -38,17 +42,33 @@ def test_every_error_code_is_listed_with_its_exit_code() -> None:
     assert {code: row[0] for code, row in _rows("errors.md").items()} == codes
 
 
-def test_every_metric_is_listed() -> None:
-    """docs/metrics.md lists exactly the metrics that a worker exposes, with kind and labels."""
-    exposed = {}
-    for name, collector in vars(metrics).items():
-        if name.isupper() and hasattr(collector, "describe"):
-            (family,) = collector.describe()
-            suffix = "_total" if family.type == "counter" else ""
-            labels = ", ".join(f"`{label}`" for label in collector._labelnames)
-            exposed[family.name + suffix] = [family.type, labels or "—"]
+def _declared(registry: CollectorRegistry) -> dict[str, list[str]]:
+    """Return kind and labels of every metric of a registry that is not read from elsewhere."""
+    found = {}
+    for metric in registry._collector_to_names:
+        if isinstance(metric, MetricWrapperBase):
+            (family,) = metric.describe()
+            labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+            found[family.name + ("_total" if family.type == "counter" else "")] = [family.type, labels or "—"]
+    return found
 
-    assert {name: row[:2] for name, row in _rows("metrics.md").items()} == exposed
+
+def _read() -> set[str]:
+    """Return the names of the metrics that are read when they are asked for."""
+    made = {*re.findall(r"_(?:gauge|single|moment)\(\s*\"(\w+)\"", inspect.getsource(collector))}
+    whole = re.findall(r"(\w+)MetricFamily\(\s*\"(\w+)\"", inspect.getsource(collector) + inspect.getsource(metrics))
+    return {f"stepback_{name}" for name in made} | {
+        name + ("_total" if kind == "Counter" else "") for kind, name in whole
+    }
+
+
+def test_every_metric_is_listed() -> None:
+    """docs/metrics.md lists exactly the metrics that a worker and a monitor expose, with kind and labels."""
+    listed = {name: row[:2] for name, row in _rows("metrics.md").items()}
+    declared = _declared(metrics.REGISTRY) | _declared(figures.REGISTRY)
+
+    assert listed.keys() == declared.keys() | _read()
+    assert {name: listed[name] for name in declared} == declared
 
 
 @pytest.mark.parametrize("document", sorted(path.name for path in _DOCS.rglob("*.md")))
