@@ -1,9 +1,9 @@
 """How long a monitor's look through the ledger takes, with few finished runs and with a million.
 
-Method: one embedded PostgreSQL with its ordinary settings (fsync on) and a ledger. Finished runs are put in, of which one
-in a hundred ended badly and was taken note of, then twenty that are under way. A look is what `stepback monitor` does
-every `scan_seconds` (worker/monitor/watch.py), and a scrape what its exporter reads of the ledger; each is done many
-times and the median is printed, first with few finished runs, then with a million in the same ledger.
+Method: one embedded PostgreSQL with its ordinary settings (fsync on) and a ledger. Finished runs are put in, of which
+one in a hundred ended badly and was taken note of, then twenty that are under way. A look is what `stepback monitor`
+does every `scan_seconds` (worker/monitor/watch.py), and a scrape what its exporter reads of the ledger; each is done
+many times and the median is printed, first with few finished runs, then with a million in the same ledger.
 
 Run: python -m benchmarks.scanning [--runs 1000000] [--json]
 """
