@@ -31,7 +31,7 @@ from stepback.show.documents import Document, of_run, put_out
 
 _MIGRATION, _TABLE = "add_health_alerts", "public.health_alerts"
 #: Short, so that nobody waits; what is usual is in docs/configuration.md.
-_LEASE_SECONDS, _GRACE_SECONDS = 5, 2
+_LEASE_SECONDS, _GRACE_SECONDS = 5, 4
 _MONITOR = {
     "STEPBACK_MONITOR_LEASE_GRACE_SECONDS": str(_GRACE_SECONDS),
     "STEPBACK_MONITOR_SCAN_SECONDS": "0.5",
