@@ -47,9 +47,7 @@ def _seconds(duration: str) -> int:
     return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+)([hms])", duration))
 
 
-@pytest.mark.parametrize(
-    "rule", rules(), ids=lambda rule: f"{rule.name}-{rule.labels['job'] if 'job' in rule.labels else rule.severity}"
-)
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: f"{rule.name}-{rule.severity}")
 def test_every_rule_says_what_a_page_needs(rule: Rule) -> None:
     """Severity and source as labels; summary, description, command, runbook and dashboard as annotations."""
     assert set(rule.labels) == {"severity", "source"}
@@ -104,7 +102,7 @@ def test_the_cases_are_what_their_names_say(name: str) -> None:
 
 @pytest.mark.parametrize("name", _NAMES)
 def test_missing_series_are_missing(name: str) -> None:
-    """The case has none of the series of the case that fires but those of collectors, and fires only if it is about that."""
+    """The case lacks every series of the case that fires, and only what is about that fires in it."""
     groups = _groups(name)
     fires, missing = (
         {each["series"].partition("{")[0] for each in groups[case]["input_series"]} - {"stepback_collector_up"}
