@@ -102,8 +102,8 @@ def test_a_page_says_what_to_do(amtool: Tool, tmp_path: Path) -> None:
             "description": "No step for 2m 5s; asked for by ada.",
             "contact": "DBA on call",
             "command": "stepback show 7",
-            "runbook_url": "https://runbooks.example/stepback#stepbackrunstuck",
-            "dashboard_url": "https://grafana.example/d/stepback?var-target=shop",
+            "runbook_url": "https://github.com/stepback-pg/stepback/blob/main/dashboards/runbook.md#stepbackrunstuck",
+            "dashboard_url": "http://127.0.0.1:3000/d/stepback?var-target=shop",
         },
     )
 
@@ -119,8 +119,8 @@ def test_a_page_says_what_to_do(amtool: Tool, tmp_path: Path) -> None:
         "Since:     2026-03-01 02:14:05 UTC",
         "Contact:   DBA on call",
         "Type next: stepback show 7",
-        "Runbook:   https://runbooks.example/stepback#stepbackrunstuck",
-        "Dashboard: https://grafana.example/d/stepback?var-target=shop",
+        "Runbook:   https://github.com/stepback-pg/stepback/blob/main/dashboards/runbook.md#stepbackrunstuck",
+        "Dashboard: http://127.0.0.1:3000/d/stepback?var-target=shop",
     ]
 
 
