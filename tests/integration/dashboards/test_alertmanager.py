@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.alerts import DASHBOARDS, MONITOR, rules
+from tests.alerts import DASHBOARDS, MONITOR, load, rules
 from tests.fix_tools import Tool
 
 _FOLDER = DASHBOARDS / "alertmanager"
@@ -40,6 +42,20 @@ def test_the_configuration_is_valid(amtool: Tool) -> None:
     said = amtool.run("check-config", _CONFIG)
 
     assert "1 templates" in said
+
+
+def test_the_receivers_that_the_readme_shows_are_valid(amtool: Tool, tmp_path: Path) -> None:
+    """Put in the place of the placeholders, they make a configuration that Alertmanager takes."""
+    (shown,) = re.findall(
+        r"^```yaml\n(.*?)^```$", (DASHBOARDS / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    configuration = {**load(_CONFIG), **yaml.safe_load(shown), "templates": [f"{_FOLDER}/templates/*.tmpl"]}
+    path = tmp_path / "alertmanager.yml"
+    path.write_text(yaml.safe_dump(configuration), encoding="utf-8")
+
+    said = amtool.run("check-config", path)
+
+    assert "3 receivers" in said
 
 
 @pytest.mark.parametrize(("name", "severity", "source", "receiver"), _ROUTES)
