@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import threading
 import time
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from tests.alertmanager import free_port
 from tests.alerts import PROMETHEUS
 from tests.fix_tools import Tool
 
@@ -26,12 +26,6 @@ _SEEN = 'stepback_collector_up{part="ledger"} 1\n'
 def _stuck() -> str:
     began = time.time() - 1000
     return f'{_SEEN}stepback_oldest_progress_timestamp_seconds{{target="shop",phase="apply"}} {began}\n'
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 @contextmanager
@@ -99,7 +93,7 @@ def _becomes(port: int, expression: str, number: int) -> None:
 
 def test_what_was_seen_last_is_held(prometheus: Tool, tmp_path: Path) -> None:
     """Stuck, dead, restarted: still stuck. Back and not stuck: let go. Dead again: not brought back."""
-    exporter, port = _free_port(), _free_port()
+    exporter, port = free_port(), free_port()
     for path in PROMETHEUS.glob("*.yml"):
         text = path.read_text(encoding="utf-8").replace("127.0.0.1:9465", f"127.0.0.1:{exporter}")
         (tmp_path / path.name).write_text(text.replace("interval: 10s", "interval: 500ms"), encoding="utf-8")
