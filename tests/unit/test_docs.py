@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from ledger.errors import Failed, Refused, StepbackError
+from tests import metric_names
 from worker import metrics
 from worker.monitor import collector, figures
 
@@ -69,6 +70,13 @@ def test_every_metric_is_listed() -> None:
 
     assert listed.keys() == declared.keys() | _read()
     assert {name: listed[name] for name in declared} == declared
+
+
+def test_every_metric_that_is_watched_exists() -> None:
+    """Rules, their tests and the dashboards use what is exposed, and nothing else."""
+    used = metric_names.used_in_rules() | metric_names.used_in_rule_tests() | metric_names.used_in_dashboards()
+
+    assert used <= _rows("metrics.md").keys()
 
 
 @pytest.mark.parametrize("document", sorted(path.name for path in _DOCS.rglob("*.md")))

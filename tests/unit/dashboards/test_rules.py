@@ -54,10 +54,7 @@ def test_every_rule_says_what_a_page_needs(rule: Rule) -> None:
     assert rule.severity in {"critical", "warning", "none"}
     assert rule.labels["source"] == "prometheus"
     assert set(rule.annotations) == {"summary", "description", "command", "runbook_url", "dashboard_url"}
-    assert (
-        rule.annotations["runbook_url"]
-        == f"https://docs.example/stepback/runbook.md#{rule.name.lower()}"
-    )
+    assert rule.annotations["runbook_url"] == f"https://docs.example/stepback/runbook.md#{rule.name.lower()}"
     assert rule.annotations["dashboard_url"].startswith("http://127.0.0.1:3000/d/stepback")
     assert rule.annotations["command"].startswith("stepback ")
 
