@@ -1,0 +1,66 @@
+"""Plugin: real Prometheus and Alertmanager processes, and receivers that hear what they send.
+
+A machine without their binaries skips what needs them and says so; in CI (the variable `CI` is set) that fails.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.alerting.alertmanager import Alertmanager
+from tests.alerting.prometheus import Prometheus
+from tests.alerting.receivers import DeadMan, Receiver
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Give a webhook receiver that keeps what it is told."""
+    with Receiver() as listening:
+        yield listening
+
+
+@pytest.fixture
+def dead_man(receiver: Receiver) -> DeadMan:
+    """Give the switch that trips when the watchdog's heartbeats stay away from the receiver."""
+    return DeadMan(receiver)
+
+
+@pytest.fixture
+def alertmanager(data_folder: Path, receiver: Receiver) -> Iterator[Alertmanager]:
+    """Give an Alertmanager that runs and tells the receiver."""
+    binary = needed("prometheus-alertmanager", "alertmanager")
+    with Alertmanager(data_folder / "alertmanager", binary, receiver) as running:
+        yield running
+
+
+@pytest.fixture
+def start_prometheus(data_folder: Path, alertmanager: Alertmanager) -> Iterator[Callable[..., Prometheus]]:
+    """Give a function that starts a Prometheus, which tells the Alertmanager, until the end of the test.
+
+    It takes `rules`, a list of rule files, and `jobs`, the port to scrape for each job's name.
+    """
+    binary = needed("prometheus")
+    with ExitStack() as stack:
+
+        def start(rules: Sequence[Path] = (), jobs: Mapping[str, int] | None = None) -> Prometheus:
+            made = Prometheus(data_folder / "prometheus", binary, alertmanager, rules=rules, jobs=jobs or {})
+            return stack.enter_context(made)
+
+        yield start
+
+
+def needed(*names: str) -> str:
+    """Return the path of a binary, by the first of its names that this machine knows; else skip, or fail in CI."""
+    for name in names:
+        if found := shutil.which(name):
+            return found
+    reason = f"{names[0]} is not installed (Debian has it: apt-get install {names[0]})"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
