@@ -1,4 +1,4 @@
-"""Plugin: real Prometheus and Alertmanager processes, and receivers that hear what they send.
+"""Plugin: real Prometheus, Alertmanager and monitor processes, and receivers that hear what they send.
 
 A machine without their binaries skips what needs them and says so; in CI (the variable `CI` is set) that fails.
 """
@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.alerting.alertmanager import Alertmanager
+from tests.alerting.monitor import Monitor, Watch
 from tests.alerting.prometheus import Prometheus
 from tests.alerting.receivers import DeadMan, Receiver
+from tests.faults.processes import Station
 
 
 @pytest.fixture
@@ -50,6 +52,22 @@ def start_prometheus(data_folder: Path, alertmanager: Alertmanager) -> Iterator[
 
         def start(rules: Sequence[Path] = (), jobs: Mapping[str, int] | None = None) -> Prometheus:
             made = Prometheus(data_folder / "prometheus", binary, alertmanager, rules=rules, jobs=jobs or {})
+            return stack.enter_context(made)
+
+        yield start
+
+
+@pytest.fixture
+def start_monitor(data_folder: Path, alertmanager: Alertmanager) -> Iterator[Callable[..., Monitor]]:
+    """Give a function that starts a monitor for a station, which tells the Alertmanager, until the end of the test.
+
+    It takes settings of the monitor over those of a monitor in a hurry: `lease_grace_seconds=1`.
+    """
+    with ExitStack() as stack:
+
+        def start(station: Station, **settings: object) -> Monitor:
+            given = {key.upper(): str(value) for key, value in settings.items()}
+            made = Monitor(data_folder / "monitor", Watch(station, alertmanager, given))
             return stack.enter_context(made)
 
         yield start

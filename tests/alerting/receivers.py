@@ -89,6 +89,11 @@ class Receiver:
         with self._news:
             return [one for one in self._taken if _is(one, receiver, alert, status, labels)]
 
+    def heard(self, receiver: str) -> list[tuple[str, str]]:
+        """Return the status and the alert of everything that a receiver was told, in order."""
+        with self._news:
+            return [(one.status, one.alert) for one in self._taken if one.receiver == receiver]
+
     def pages(self, alert: str, **labels: str) -> list[Notification]:
         """Return the pages about an alert that fires."""
         return self.taken("page", alert, **labels)
