@@ -34,7 +34,7 @@ def dead_man(receiver: Receiver) -> DeadMan:
 
 
 @pytest.fixture
-def alertmanager(data_folder: Path, receiver: Receiver) -> Iterator[Alertmanager]:
+def running_alertmanager(data_folder: Path, receiver: Receiver) -> Iterator[Alertmanager]:
     """Give an Alertmanager that runs and tells the receiver."""
     binary = needed("prometheus-alertmanager", "alertmanager")
     with Alertmanager(data_folder / "alertmanager", binary, receiver) as running:
@@ -42,7 +42,7 @@ def alertmanager(data_folder: Path, receiver: Receiver) -> Iterator[Alertmanager
 
 
 @pytest.fixture
-def start_prometheus(data_folder: Path, alertmanager: Alertmanager) -> Iterator[Callable[..., Prometheus]]:
+def start_prometheus(data_folder: Path, running_alertmanager: Alertmanager) -> Iterator[Callable[..., Prometheus]]:
     """Give a function that starts a Prometheus, which tells the Alertmanager, until the end of the test.
 
     It takes `rules`, a list of rule files, and `jobs`, the port to scrape for each job's name.
@@ -51,14 +51,14 @@ def start_prometheus(data_folder: Path, alertmanager: Alertmanager) -> Iterator[
     with ExitStack() as stack:
 
         def start(rules: Sequence[Path] = (), jobs: Mapping[str, int] | None = None) -> Prometheus:
-            made = Prometheus(data_folder / "prometheus", binary, alertmanager, rules=rules, jobs=jobs or {})
+            made = Prometheus(data_folder / "prometheus", binary, running_alertmanager, rules=rules, jobs=jobs or {})
             return stack.enter_context(made)
 
         yield start
 
 
 @pytest.fixture
-def start_monitor(data_folder: Path, alertmanager: Alertmanager) -> Iterator[Callable[..., Monitor]]:
+def start_monitor(data_folder: Path, running_alertmanager: Alertmanager) -> Iterator[Callable[..., Monitor]]:
     """Give a function that starts a monitor for a station, which tells the Alertmanager, until the end of the test.
 
     It takes settings of the monitor over those of a monitor in a hurry: `lease_grace_seconds=1`.
@@ -67,7 +67,7 @@ def start_monitor(data_folder: Path, alertmanager: Alertmanager) -> Iterator[Cal
 
         def start(station: Station, **settings: object) -> Monitor:
             given = {key.upper(): str(value) for key, value in settings.items()}
-            made = Monitor(data_folder / "monitor", Watch(station, alertmanager, given))
+            made = Monitor(data_folder / "monitor", Watch(station, running_alertmanager, given))
             return stack.enter_context(made)
 
         yield start

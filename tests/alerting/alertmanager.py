@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -36,6 +38,13 @@ _CONFIGURATION = {
     },
 }
 
+#: Where webhooks lead in the configuration that comes along, until somebody puts his own there.
+_PLACEHOLDER = "http://127.0.0.1:9095"
+#: How many times as fast that configuration is here.
+_FASTER = 30
+_WAITS = re.compile(r"\b(group_wait|group_interval|repeat_interval): (\d+)(s|m|h|d)\b")
+_UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
 
 class Alertmanager(Child):
     """One Alertmanager without a cluster: critical alerts page, the watchdog's are heartbeats, others are tickets.
@@ -60,6 +69,7 @@ class Alertmanager(Child):
         #: How often what must not be forgotten is written to disk, from the next start on.
         self.maintenance_seconds = 0.2
         self._binary = binary
+        self._receiver = receiver
         self._configuration = folder / "alertmanager.yml"
         receivers = [_webhook(receiver, name) for name in ("page", "ticket", DEAD_MAN)]
         # JSON is YAML too.
@@ -75,6 +85,21 @@ class Alertmanager(Child):
             "--cluster.listen-address=",
             f"--data.maintenance-interval={self.maintenance_seconds}s",
         ]
+
+    def adopt(self, configuration: Path) -> None:
+        """Take a configuration from a file from the next start on: its webhooks lead to the receiver, all is faster.
+
+        Args:
+            configuration: The one that comes along, with its templates beside it.
+        """
+        templates = configuration.parent / "templates"
+        if templates.exists():
+            shutil.copytree(templates, self.folder / "templates", dirs_exist_ok=True)
+        text = configuration.read_text(encoding="utf-8")
+        assert _PLACEHOLDER in text, f"{configuration} has no webhook to lead to the receiver"
+        faster = _WAITS.sub(lambda wait: f"{wait[1]}: {max(1, int(wait[2]) * _UNIT_MS[wait[3]] // _FASTER)}ms", text)
+        told = faster.replace(_PLACEHOLDER, f"http://127.0.0.1:{self._receiver.port}")
+        self._configuration.write_text(told, encoding="utf-8")
 
     def post(
         self,

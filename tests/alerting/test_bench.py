@@ -59,9 +59,9 @@ def _in_an_hour() -> datetime:
 # -- alerts ---------------------------------------------------------------------
 
 
-def test_alert_pages(alertmanager: Alertmanager, receiver: Receiver) -> None:
+def test_alert_pages(running_alertmanager: Alertmanager, receiver: Receiver) -> None:
     """What is posted arrives as a page, with its labels and annotations."""
-    alertmanager.post(_stuck(), ends_at=_in_an_hour(), annotations={"summary": "run 7 is stuck"})
+    running_alertmanager.post(_stuck(), ends_at=_in_an_hour(), annotations={"summary": "run 7 is stuck"})
 
     page = receiver.wait_for_page("StepbackRunStuck", run="7")
 
@@ -69,55 +69,55 @@ def test_alert_pages(alertmanager: Alertmanager, receiver: Receiver) -> None:
     assert page.annotations == {"summary": "run 7 is stuck"}
 
 
-def test_alert_that_does_not_page(alertmanager: Alertmanager, receiver: Receiver) -> None:
+def test_alert_that_does_not_page(running_alertmanager: Alertmanager, receiver: Receiver) -> None:
     """A warning goes to the tickets."""
-    alertmanager.post({**_stuck(), "severity": "warning"}, ends_at=_in_an_hour())
+    running_alertmanager.post({**_stuck(), "severity": "warning"}, ends_at=_in_an_hour())
 
     receiver.wait_for("a ticket", lambda one: one.receiver == "ticket")
 
     assert receiver.pages("StepbackRunStuck") == []
 
 
-def test_alert_resolves(alertmanager: Alertmanager, receiver: Receiver) -> None:
+def test_alert_resolves(running_alertmanager: Alertmanager, receiver: Receiver) -> None:
     """Posted again with an end that has come, an alert is taken back, however far off its end was before."""
-    alertmanager.post(_stuck(), ends_at=_in_an_hour())
+    running_alertmanager.post(_stuck(), ends_at=_in_an_hour())
     receiver.wait_for_page("StepbackRunStuck")
 
-    alertmanager.post(_stuck(), ends_at=_now())
+    running_alertmanager.post(_stuck(), ends_at=_now())
 
     receiver.wait_for_page("StepbackRunStuck", status="resolved")
-    assert alertmanager.alerts() == []
+    assert running_alertmanager.alerts() == []
 
 
-def test_alert_without_an_end(alertmanager: Alertmanager, receiver: Receiver) -> None:
+def test_alert_without_an_end(running_alertmanager: Alertmanager, receiver: Receiver) -> None:
     """An alert that says no end ends by itself when nobody posts it again: who may die has to say one."""
-    alertmanager.post(_stuck())
+    running_alertmanager.post(_stuck())
 
     receiver.wait_for_page("StepbackRunStuck")
     receiver.wait_for_page("StepbackRunStuck", status="resolved", seconds=15)
 
 
-def test_end_of_an_alert_is_posted_again(alertmanager: Alertmanager, receiver: Receiver) -> None:
+def test_end_of_an_alert_is_posted_again(running_alertmanager: Alertmanager, receiver: Receiver) -> None:
     """An end may be posted over and over, as one must who does not know whether it arrived: it is told once."""
-    alertmanager.post(_stuck(), ends_at=_in_an_hour())
+    running_alertmanager.post(_stuck(), ends_at=_in_an_hour())
     receiver.wait_for_page("StepbackRunStuck")
 
     for _ in range(6):
-        alertmanager.post(_stuck(), ends_at=_now())
+        running_alertmanager.post(_stuck(), ends_at=_now())
         time.sleep(0.5)
 
     assert len(receiver.taken("page", "StepbackRunStuck", "resolved")) == 1
     assert len(receiver.pages("StepbackRunStuck")) == 1
 
 
-def test_alert_again_after_its_end(alertmanager: Alertmanager, receiver: Receiver) -> None:
+def test_alert_again_after_its_end(running_alertmanager: Alertmanager, receiver: Receiver) -> None:
     """An alert that comes back after it was taken back pages again."""
-    alertmanager.post(_stuck(), ends_at=_in_an_hour())
+    running_alertmanager.post(_stuck(), ends_at=_in_an_hour())
     receiver.wait_for_page("StepbackRunStuck")
-    alertmanager.post(_stuck(), ends_at=_now())
+    running_alertmanager.post(_stuck(), ends_at=_now())
     receiver.wait_for_page("StepbackRunStuck", status="resolved")
 
-    alertmanager.post(_stuck(), ends_at=_in_an_hour())
+    running_alertmanager.post(_stuck(), ends_at=_in_an_hour())
 
     wait_for("a second page", lambda: len(receiver.pages("StepbackRunStuck")) == 2, 15)
 
@@ -125,66 +125,66 @@ def test_alert_again_after_its_end(alertmanager: Alertmanager, receiver: Receive
 # -- Alertmanager dies ----------------------------------------------------------
 
 
-def test_alertmanager_is_killed(alertmanager: Alertmanager, receiver: Receiver) -> None:
+def test_alertmanager_is_killed(running_alertmanager: Alertmanager, receiver: Receiver) -> None:
     """Killed while an alert stands, it knows of none; told again, the alert stands again, and nobody is paged twice."""
     since = _now()
-    alertmanager.post(_stuck(), starts_at=since, ends_at=_in_an_hour())
+    running_alertmanager.post(_stuck(), starts_at=since, ends_at=_in_an_hour())
     receiver.wait_for_page("StepbackRunStuck")
-    time.sleep(5 * alertmanager.maintenance_seconds)
+    time.sleep(5 * running_alertmanager.maintenance_seconds)
 
-    alertmanager.kill()
-    alertmanager.start()
-    assert alertmanager.alerts() == []
-    alertmanager.post(_stuck(), starts_at=since, ends_at=_in_an_hour())
+    running_alertmanager.kill()
+    running_alertmanager.start()
+    assert running_alertmanager.alerts() == []
+    running_alertmanager.post(_stuck(), starts_at=since, ends_at=_in_an_hour())
 
-    wait_for("the alert to stand", lambda: len(alertmanager.alerts("StepbackRunStuck", run="7")) == 1, 10)
+    wait_for("the alert to stand", lambda: len(running_alertmanager.alerts("StepbackRunStuck", run="7")) == 1, 10)
     time.sleep(_SILENCE_SECONDS)
     assert len(receiver.pages("StepbackRunStuck")) == 1
 
 
 @pytest.mark.parametrize(("ended_by", "pages"), [(Alertmanager.end, 1), (Alertmanager.kill, 2)], ids=["end", "kill"])
 def test_alertmanager_ends_before_it_wrote_its_log(
-    alertmanager: Alertmanager, receiver: Receiver, ended_by: Callable[[Alertmanager], object], pages: int
+    running_alertmanager: Alertmanager, receiver: Receiver, ended_by: Callable[[Alertmanager], object], pages: int
 ) -> None:
     """With its default interval it has not noted yet whom it paged: told to end it does so, killed it pages again."""
-    alertmanager.end()
-    alertmanager.maintenance_seconds = _DEFAULT_MAINTENANCE_SECONDS
-    alertmanager.start()
+    running_alertmanager.end()
+    running_alertmanager.maintenance_seconds = _DEFAULT_MAINTENANCE_SECONDS
+    running_alertmanager.start()
     since = _now()
-    alertmanager.post(_stuck(), starts_at=since, ends_at=_in_an_hour())
+    running_alertmanager.post(_stuck(), starts_at=since, ends_at=_in_an_hour())
     receiver.wait_for_page("StepbackRunStuck")
     # It knows that it was heard a moment after we do.
     time.sleep(1)
 
-    ended_by(alertmanager)
-    alertmanager.start()
-    alertmanager.post(_stuck(), starts_at=since, ends_at=_in_an_hour())
+    ended_by(running_alertmanager)
+    running_alertmanager.start()
+    running_alertmanager.post(_stuck(), starts_at=since, ends_at=_in_an_hour())
 
     time.sleep(_SILENCE_SECONDS)
     assert len(receiver.pages("StepbackRunStuck")) == pages
 
 
-def test_alert_ends_while_alertmanager_is_dead(alertmanager: Alertmanager, receiver: Receiver) -> None:
+def test_alert_ends_while_alertmanager_is_dead(running_alertmanager: Alertmanager, receiver: Receiver) -> None:
     """What ended meanwhile is taken back if its end is posted to the new process, which never knew of the alert."""
     since = _now()
-    alertmanager.post(_stuck(), starts_at=since, ends_at=_in_an_hour())
+    running_alertmanager.post(_stuck(), starts_at=since, ends_at=_in_an_hour())
     receiver.wait_for_page("StepbackRunStuck")
-    time.sleep(5 * alertmanager.maintenance_seconds)
+    time.sleep(5 * running_alertmanager.maintenance_seconds)
 
-    alertmanager.kill()
-    alertmanager.start()
-    alertmanager.post(_stuck(), starts_at=since, ends_at=_now())
+    running_alertmanager.kill()
+    running_alertmanager.start()
+    running_alertmanager.post(_stuck(), starts_at=since, ends_at=_now())
 
     receiver.wait_for_page("StepbackRunStuck", status="resolved")
 
 
-def test_alertmanager_is_frozen(alertmanager: Alertmanager, receiver: Receiver) -> None:
+def test_alertmanager_is_frozen(running_alertmanager: Alertmanager, receiver: Receiver) -> None:
     """A frozen Alertmanager takes nothing in time; woken, it pages for what it found waiting."""
-    alertmanager.freeze()
+    running_alertmanager.freeze()
 
     with pytest.raises(TimeoutError):
-        alertmanager.post(_stuck(), ends_at=_in_an_hour(), seconds=0.5)
-    alertmanager.thaw()
+        running_alertmanager.post(_stuck(), ends_at=_in_an_hour(), seconds=0.5)
+    running_alertmanager.thaw()
 
     receiver.wait_for_page("StepbackRunStuck")
 
@@ -193,10 +193,10 @@ def test_alertmanager_is_frozen(alertmanager: Alertmanager, receiver: Receiver) 
 
 
 @pytest.mark.parametrize("manner", [Manner.FAILS, Manner.HANGS, Manner.RESETS])
-def test_receiver_is_out_of_order(alertmanager: Alertmanager, receiver: Receiver, manner: Manner) -> None:
+def test_receiver_is_out_of_order(running_alertmanager: Alertmanager, receiver: Receiver, manner: Manner) -> None:
     """A receiver that {manner} is paged once it recovers."""
     with receiver.out_of_order(manner):
-        alertmanager.post(_stuck(), ends_at=_in_an_hour())
+        running_alertmanager.post(_stuck(), ends_at=_in_an_hour())
         receiver.wait_until_turned_away()
         time.sleep(2)
         assert receiver.pages("StepbackRunStuck") == []

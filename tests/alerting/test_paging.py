@@ -33,12 +33,12 @@ pytestmark = pytest.mark.skip(reason="stepback monitor is not there yet")
 StartMonitor = Callable[..., Monitor]
 StartPrometheus = Callable[..., Prometheus]
 
-_RULES = Path(__file__).parent.parent.parent / "dashboards" / "prometheus"
+_DASHBOARDS = Path(__file__).parent.parent.parent / "dashboards"
 
 #: What is promised beyond the configured time.
 _PROMISED_SECONDS = 30.0
 #: Several rounds of monitor and Alertmanager, and more than an alert lives that says no end (`resolve_timeout`).
-_SILENCE_SECONDS = 6.0
+_SILENCE_SECONDS = 5.0
 
 _STUCK = "StepbackRunStuck"
 _FAILED = "StepbackRunFailed"
@@ -72,6 +72,11 @@ def _acknowledge(station: Station, run: str) -> None:
     command = [sys.executable, "-m", "stepback", "ack", run, "--reason", "the gate is being repaired"]
     done = subprocess.run(command, env=station.environment(), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def _rules(tmp_path: Path) -> list[Path]:
+    """Return the rules that come along, in a hurry."""
+    return [hastened(file, tmp_path / "rules") for file in (_DASHBOARDS / "prometheus").glob("*.rules.yml")]
 
 
 def _stays_at_one_page(receiver: Receiver, alert: str, run: str) -> None:
@@ -162,15 +167,14 @@ def test_exporter_is_killed_while_a_run_is_stuck(
     station: Station,
     start_monitor: StartMonitor,
     start_prometheus: StartPrometheus,
-    alertmanager: Alertmanager,
+    running_alertmanager: Alertmanager,
     receiver: Receiver,
     *,
     tmp_path: Path,
 ) -> None:
     """With the monitor dead the alert goes on standing, and Prometheus says that it is dead until it is back."""
     monitor = start_monitor(station)
-    rules = [hastened(file, tmp_path / "rules") for file in _RULES.glob("*.rules.yml")]
-    prometheus = start_prometheus(rules, {"stepback-monitor": monitor.port})
+    prometheus = start_prometheus(_rules(tmp_path), {"stepback-monitor": monitor.port})
     run, _ = _abandoned(station)
     receiver.wait_for_page(_STUCK, run=run)
     wait_for("a scrape", lambda: prometheus.query('up{job="stepback-monitor"} == 1') != [])
@@ -180,24 +184,24 @@ def test_exporter_is_killed_while_a_run_is_stuck(
     wait_for("the alert", lambda: prometheus.fires("StepbackExporterDown", job="stepback-monitor"), 30)
     receiver.wait_for_page("StepbackExporterDown", job="stepback-monitor")
     _stays_at_one_page(receiver, _STUCK, run)
-    assert len(alertmanager.alerts(_STUCK, run=run)) == 1
+    assert len(running_alertmanager.alerts(_STUCK, run=run)) == 1
     monitor.start()
     receiver.wait_for_page("StepbackExporterDown", status="resolved", job="stepback-monitor")
     _stays_at_one_page(receiver, _STUCK, run)
 
 
 def test_monitor_is_killed_between_detecting_and_sending(
-    station: Station, start_monitor: StartMonitor, alertmanager: Alertmanager, receiver: Receiver
+    station: Station, start_monitor: StartMonitor, running_alertmanager: Alertmanager, receiver: Receiver
 ) -> None:
     """What a killed monitor had found and could not tell is found and told by the next, once."""
     monitor = start_monitor(station)
-    alertmanager.kill()
+    running_alertmanager.kill()
     run = _failed(station)
     unreachable = 'stepback_alert_posts_total{result="unreachable"}'
     wait_for("the monitor to try", lambda: monitor.metrics()[unreachable] > 0, 30)
 
     monitor.kill()
-    alertmanager.start()
+    running_alertmanager.start()
     time.sleep(_SILENCE_SECONDS)
     assert receiver.heard("page") == []
     monitor.start()
@@ -208,7 +212,7 @@ def test_monitor_is_killed_between_detecting_and_sending(
 
 @pytest.mark.parametrize("both", [False, True], ids=["alone", "with Alertmanager"])
 def test_run_goes_on_while_the_monitor_is_dead(
-    station: Station, start_monitor: StartMonitor, alertmanager: Alertmanager, receiver: Receiver, *, both: bool
+    station: Station, start_monitor: StartMonitor, running_alertmanager: Alertmanager, receiver: Receiver, *, both: bool
 ) -> None:
     """What is over by the time that a killed monitor is back is taken back then, also if Alertmanager died with it."""
     monitor = start_monitor(station)
@@ -219,10 +223,10 @@ def test_run_goes_on_while_the_monitor_is_dead(
 
     monitor.kill()
     if both:
-        alertmanager.kill()
+        running_alertmanager.kill()
     _taken_over(station, command)
     if both:
-        alertmanager.start()
+        running_alertmanager.start()
     time.sleep(_SILENCE_SECONDS)
     assert receiver.heard("page") == [("firing", _STUCK)]
     monitor.start()
@@ -234,7 +238,7 @@ def test_run_goes_on_while_the_monitor_is_dead(
 
 
 def test_alertmanager_is_killed_while_an_alert_stands(
-    station: Station, start_monitor: StartMonitor, alertmanager: Alertmanager, receiver: Receiver
+    station: Station, start_monitor: StartMonitor, running_alertmanager: Alertmanager, receiver: Receiver
 ) -> None:
     """An Alertmanager that was killed hears of the alert again within a minute; nobody is paged twice."""
     start_monitor(station)
@@ -243,10 +247,10 @@ def test_alertmanager_is_killed_while_an_alert_stands(
     # Alertmanager notes whom it paged every now and then.
     time.sleep(1)
 
-    alertmanager.kill()
-    alertmanager.start()
+    running_alertmanager.kill()
+    running_alertmanager.start()
 
-    wait_for("the alert to stand", lambda: len(alertmanager.alerts(_STUCK, run=run)) == 1, 60)
+    wait_for("the alert to stand", lambda: len(running_alertmanager.alerts(_STUCK, run=run)) == 1, 60)
     _stays_at_one_page(receiver, _STUCK, run)
     _taken_over(station, command)
     receiver.wait_for_page(_STUCK, status="resolved", run=run)
@@ -254,16 +258,16 @@ def test_alertmanager_is_killed_while_an_alert_stands(
 
 
 def test_alertmanager_is_frozen(
-    station: Station, start_monitor: StartMonitor, alertmanager: Alertmanager, receiver: Receiver
+    station: Station, start_monitor: StartMonitor, running_alertmanager: Alertmanager, receiver: Receiver
 ) -> None:
     """While Alertmanager hangs the exporter answers; woken, it pages for what failed meanwhile, once."""
     monitor = start_monitor(station)
 
-    alertmanager.freeze()
+    running_alertmanager.freeze()
     run = _failed(station)
     time.sleep(_SILENCE_SECONDS)
     assert monitor.metrics()['stepback_collector_up{part="ledger"}'] == 1
-    alertmanager.thaw()
+    running_alertmanager.thaw()
 
     receiver.wait_for_page(_FAILED, run=run)
     _stays_at_one_page(receiver, _FAILED, run)
@@ -305,7 +309,7 @@ def _refusing(admin_url: str) -> Iterator[None]:
 def test_ledger_is_unreachable(
     station: Station,
     start_monitor: StartMonitor,
-    alertmanager: Alertmanager,
+    running_alertmanager: Alertmanager,
     receiver: Receiver,
     *,
     postgres: Postgres,
@@ -323,7 +327,7 @@ def test_ledger_is_unreachable(
         with line.silent() if how == "is silent" else _refusing(ledger_admin_url):
             receiver.wait_for_page(_UNREACHABLE)
             _stays_at_one_page(receiver, _STUCK, run)
-            assert len(alertmanager.alerts(_STUCK, run=run)) == 1
+            assert len(running_alertmanager.alerts(_STUCK, run=run)) == 1
             assert monitor.metrics()['stepback_collector_up{part="ledger"}'] == 0
 
         receiver.wait_for_page(_UNREACHABLE, status="resolved")
@@ -333,15 +337,46 @@ def test_ledger_is_unreachable(
     assert len(receiver.pages(_UNREACHABLE)) == 1
 
 
-# -- the watchdog ---------------------------------------------------------------
+# -- rules and routes that come along ----------------------------------------------
 
 
-def test_watchdog_of_the_rules(start_prometheus: StartPrometheus, dead_man: DeadMan, tmp_path: Path) -> None:
-    """The rules that come along keep the dead-man switch from tripping, as long as Prometheus runs."""
-    rules = [hastened(file, tmp_path / "rules") for file in _RULES.glob("*.rules.yml")]
-    prometheus = start_prometheus(rules)
+def test_failure_that_prometheus_sees_too(
+    station: Station,
+    start_monitor: StartMonitor,
+    start_prometheus: StartPrometheus,
+    running_alertmanager: Alertmanager,
+    receiver: Receiver,
+    *,
+    tmp_path: Path,
+) -> None:
+    """A failed run that the monitor and the rules both raise is one page, since the first silences the second."""
+    running_alertmanager.end()
+    running_alertmanager.adopt(_DASHBOARDS / "alertmanager" / "alertmanager.yml")
+    running_alertmanager.start()
+    monitor = start_monitor(station)
+    prometheus = start_prometheus(_rules(tmp_path), {"stepback-monitor": monitor.port})
+
+    run = _failed(station)
+
+    receiver.wait_for_page(_FAILED, run=run)
+    wait_for("the rule", lambda: prometheus.fires("StepbackIncidentsOpen", target=TARGET, incident="failed"), 30)
+    wait_for("Alertmanager to hear of it", lambda: running_alertmanager.alerts("StepbackIncidentsOpen") != [], 10)
+    _stays_at_one_page(receiver, _FAILED, run)
+    assert receiver.pages("StepbackIncidentsOpen") == []
+
+
+def test_watchdog_of_the_rules(
+    start_prometheus: StartPrometheus, running_alertmanager: Alertmanager, dead_man: DeadMan, tmp_path: Path
+) -> None:
+    """Rules and routes keep the dead-man switch from tripping as long as Prometheus runs, and no longer."""
+    running_alertmanager.end()
+    running_alertmanager.adopt(_DASHBOARDS / "alertmanager" / "alertmanager.yml")
+    running_alertmanager.start()
+    prometheus = start_prometheus(_rules(tmp_path))
     wait_for("a heartbeat", dead_man.armed, 20)
+    time.sleep(_SILENCE_SECONDS)
+    assert not dead_man.tripped(_SILENCE_SECONDS)
 
     prometheus.kill()
 
-    wait_for("the switch to trip", lambda: dead_man.tripped(5), 30)
+    wait_for("the switch to trip", lambda: dead_man.tripped(_SILENCE_SECONDS), 30)
