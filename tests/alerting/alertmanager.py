@@ -120,6 +120,11 @@ class Alertmanager(Child):
             seconds=seconds,
         )
 
+    def has_noted(self, alert: str) -> bool:
+        """Return whether its log on disk knows of an alert: a SIGKILL cannot make it forget that any more."""
+        log = self.folder / "nflog"
+        return log.exists() and alert.encode() in log.read_bytes()
+
     def alerts(self, alert: str = "", **labels: str) -> list[dict[str, Any]]:
         """Return the alerts that stand, all of them or those of a name and some labels."""
         wanted = {**({"alertname": alert} if alert else {}), **labels}

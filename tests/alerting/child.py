@@ -19,6 +19,7 @@ from typing import ClassVar, Self
 import psutil
 
 from tests.alerting.asking import ask
+from tests.faults.processes import wait_for
 
 #: Below what systems give to outgoing connections: a port that is free for a moment stays ours.
 _PORTS = range(10_000, 30_000)
@@ -101,9 +102,9 @@ class Child(ABC):
 
     def freeze(self) -> None:
         """Stop it as a paused machine stops: connections stay, nobody answers."""
-        self._running().send_signal(signal.SIGSTOP)
-        while psutil.Process(self.pid).status() != psutil.STATUS_STOPPED:
-            time.sleep(_LOOK_SECONDS)
+        process = psutil.Process(self.pid)
+        process.suspend()
+        wait_for(f"{self.name} to freeze", lambda: process.status() == psutil.STATUS_STOPPED, _PATIENCE_SECONDS)
 
     def thaw(self) -> None:
         """Let it go on."""
@@ -114,7 +115,7 @@ class Child(ABC):
         return self.log.read_text(encoding="utf-8", errors="replace")[-4000:] if self.log.exists() else ""
 
     def __enter__(self) -> Self:
-        # What could not come up is not left behind either: this is called before anything else may fail.
+        # What does not come up is not left behind either.
         try:
             return self if self._process else self.start()
         except BaseException:

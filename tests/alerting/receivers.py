@@ -164,12 +164,12 @@ class DeadMan:
 
     receiver: Receiver
 
-    def armed(self) -> bool:
-        """Return whether a heartbeat has come: before the first it cannot trip."""
-        return self.receiver.last(DEAD_MAN) is not None
+    def heartbeats(self) -> int:
+        """Return how many heartbeats have come."""
+        return len(self.receiver.heard(DEAD_MAN))
 
     def tripped(self, after_seconds: float) -> bool:
-        """Return whether it is armed, and no heartbeat has come for so long."""
+        """Return whether no heartbeat has come for so long; before the first one it cannot trip."""
         last = self.receiver.last(DEAD_MAN)
         return last is not None and time.monotonic() - last > after_seconds
 
