@@ -34,11 +34,24 @@ def dead_man(receiver: Receiver) -> DeadMan:
 
 
 @pytest.fixture
-def running_alertmanager(data_folder: Path, receiver: Receiver) -> Iterator[Alertmanager]:
-    """Give an Alertmanager that runs and tells the receiver."""
+def start_alertmanager(data_folder: Path, receiver: Receiver) -> Iterator[Callable[[str], Alertmanager]]:
+    """Give a function that starts an Alertmanager, which tells the receiver, until the end of the test.
+
+    It takes the name of a folder: several are strangers to each other.
+    """
     binary = needed("prometheus-alertmanager", "alertmanager")
-    with Alertmanager(data_folder / "alertmanager", binary, receiver) as running:
-        yield running
+    with ExitStack() as stack:
+
+        def start(name: str) -> Alertmanager:
+            return stack.enter_context(Alertmanager(data_folder / name, binary, receiver))
+
+        yield start
+
+
+@pytest.fixture
+def running_alertmanager(start_alertmanager: Callable[[str], Alertmanager]) -> Alertmanager:
+    """Give an Alertmanager that runs and tells the receiver."""
+    return start_alertmanager("alertmanager")
 
 
 @pytest.fixture

@@ -210,6 +210,20 @@ def test_monitor_is_killed_between_detecting_and_sending(
     _stays_at_one_page(receiver, _FAILED, run)
 
 
+def test_monitor_is_told_to_end(
+    station: Station, start_monitor: StartMonitor, running_alertmanager: Alertmanager, receiver: Receiver
+) -> None:
+    """A monitor that is told to end does so, and takes nothing back: what is stuck stays so without it."""
+    monitor = start_monitor(station)
+    run, _ = _abandoned(station)
+    receiver.wait_for_page(_STUCK, run=run)
+
+    assert monitor.end() == 0
+
+    _stays_at_one_page(receiver, _STUCK, run)
+    assert len(running_alertmanager.alerts(_STUCK, run=run)) == 1
+
+
 @pytest.mark.parametrize("both", [False, True], ids=["alone", "with Alertmanager"])
 def test_run_goes_on_while_the_monitor_is_dead(
     station: Station, start_monitor: StartMonitor, running_alertmanager: Alertmanager, receiver: Receiver, *, both: bool
@@ -266,6 +280,30 @@ def test_alertmanager_is_frozen(
     time.sleep(_SILENCE_SECONDS)
     assert monitor.metrics()['stepback_collector_up{part="ledger"}'] == 1
     running_alertmanager.thaw()
+
+    receiver.wait_for_page(_FAILED, run=run)
+    _stays_at_one_page(receiver, _FAILED, run)
+
+
+@pytest.mark.parametrize("first", ["dead", "frozen"])
+def test_one_of_two_alertmanagers_is_out_of_order(
+    station: Station,
+    start_monitor: StartMonitor,
+    start_alertmanager: Callable[..., Alertmanager],
+    running_alertmanager: Alertmanager,
+    receiver: Receiver,
+    *,
+    first: str,
+) -> None:
+    """Each Alertmanager is told by itself: one that is {first} keeps no page from the other."""
+    other = start_alertmanager("other")
+    start_monitor(station, alertmanager_urls=f"{other.url},{running_alertmanager.url}")
+    if first == "dead":
+        other.kill()
+    else:
+        other.freeze()
+
+    run = _failed(station)
 
     receiver.wait_for_page(_FAILED, run=run)
     _stays_at_one_page(receiver, _FAILED, run)
