@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.alerting.alertmanager import Alertmanager
-from tests.alerting.monitor import Monitor, Watch
-from tests.alerting.prometheus import Prometheus
+from tests.alerting.alertmanager import Alertmanager, StartAlertmanager
+from tests.alerting.monitor import Monitor, StartMonitor, Watch
+from tests.alerting.prometheus import Prometheus, StartPrometheus
 from tests.alerting.receivers import DeadMan, Receiver
 from tests.faults.processes import Station
 
@@ -34,7 +34,7 @@ def dead_man(receiver: Receiver) -> DeadMan:
 
 
 @pytest.fixture
-def start_alertmanager(data_folder: Path, receiver: Receiver) -> Iterator[Callable[[str], Alertmanager]]:
+def start_alertmanager(data_folder: Path, receiver: Receiver) -> Iterator[StartAlertmanager]:
     """Give a function that starts an Alertmanager, which tells the receiver, until the end of the test.
 
     It takes the name of a folder: several are strangers to each other.
@@ -49,13 +49,13 @@ def start_alertmanager(data_folder: Path, receiver: Receiver) -> Iterator[Callab
 
 
 @pytest.fixture
-def running_alertmanager(start_alertmanager: Callable[[str], Alertmanager]) -> Alertmanager:
+def running_alertmanager(start_alertmanager: StartAlertmanager) -> Alertmanager:
     """Give an Alertmanager that runs and tells the receiver."""
     return start_alertmanager("alertmanager")
 
 
 @pytest.fixture
-def start_prometheus(data_folder: Path, running_alertmanager: Alertmanager) -> Iterator[Callable[..., Prometheus]]:
+def start_prometheus(data_folder: Path, running_alertmanager: Alertmanager) -> Iterator[StartPrometheus]:
     """Give a function that starts a Prometheus, which tells the Alertmanager, until the end of the test.
 
     It takes `rules`, a list of rule files, and `jobs`, the port to scrape for each job's name.
@@ -71,7 +71,7 @@ def start_prometheus(data_folder: Path, running_alertmanager: Alertmanager) -> I
 
 
 @pytest.fixture
-def start_monitor(data_folder: Path, running_alertmanager: Alertmanager) -> Iterator[Callable[..., Monitor]]:
+def start_monitor(data_folder: Path, running_alertmanager: Alertmanager) -> Iterator[StartMonitor]:
     """Give a function that starts a monitor for a station, which tells the Alertmanager, until the end of the test.
 
     It takes settings of the monitor over those of a monitor in a hurry: `lease_grace_seconds=1`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -130,6 +130,10 @@ class Alertmanager(Child):
         wanted = {**({"alertname": alert} if alert else {}), **labels}
         found: list[dict[str, Any]] = json.loads(ask(self.port, "/api/v2/alerts"))
         return [one for one in found if wanted.items() <= one["labels"].items()]
+
+
+#: What the fixture `start_alertmanager` gives.
+StartAlertmanager = Callable[[str], Alertmanager]
 
 
 def _webhook(receiver: Receiver, name: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -70,3 +70,7 @@ class Monitor(Child):
     def metrics(self) -> dict[str, float]:
         """Return every sample that it shows, `name{label="value"}` by value."""
         return shown(self.port)
+
+
+#: What the fixture `start_monitor` gives.
+StartMonitor = Callable[..., Monitor]

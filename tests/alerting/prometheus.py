@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -61,6 +61,10 @@ class Prometheus(Child):
         answer = json.loads(ask(self.port, "/api/v1/alerts"))
         firing = [one["labels"] for one in answer["data"]["alerts"] if one["state"] == "firing"]
         return any({"alertname": alert, **labels}.items() <= one.items() for one in firing)
+
+
+#: What the fixture `start_prometheus` gives.
+StartPrometheus = Callable[..., Prometheus]
 
 
 def hastened(rules: Path, folder: Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.alerting.alertmanager import Alertmanager
-from tests.alerting.prometheus import Prometheus, hastened
+from tests.alerting.prometheus import StartPrometheus, hastened
 from tests.alerting.receivers import DeadMan, Manner, Receiver
 from tests.faults.processes import wait_for
 
@@ -210,7 +210,7 @@ def test_receiver_is_out_of_order(running_alertmanager: Alertmanager, receiver: 
 # -- Prometheus -----------------------------------------------------------------
 
 
-def test_prometheus_alerts(start_prometheus: Callable[..., Prometheus], receiver: Receiver, tmp_path: Path) -> None:
+def test_prometheus_alerts(start_prometheus: StartPrometheus, receiver: Receiver, tmp_path: Path) -> None:
     """What Prometheus scrapes can be asked for, and what its rules find pages, with the environment's label."""
     rules = tmp_path / "rules.yml"
     rules.write_text(_DOWN, encoding="utf-8")
@@ -224,9 +224,7 @@ def test_prometheus_alerts(start_prometheus: Callable[..., Prometheus], receiver
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])
-def test_prometheus_stops(
-    start_prometheus: Callable[..., Prometheus], dead_man: DeadMan, tmp_path: Path, how: str
-) -> None:
+def test_prometheus_stops(start_prometheus: StartPrometheus, dead_man: DeadMan, tmp_path: Path, how: str) -> None:
     """As long as Prometheus runs the watchdog's heartbeats come; {how}, the dead-man switch trips."""
     rules = tmp_path / "rules.yml"
     rules.write_text(_WATCHDOG, encoding="utf-8")

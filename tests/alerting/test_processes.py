@@ -1,16 +1,20 @@
-"""The bench's processes: none outlives the test that started it, and a machine without the binaries says so."""
+"""What the bench is made of: no process outlives its test, lines fall silent, and missing programs are told of."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
+from stepback.embedded import Postgres
+from tests.alerting.line import Line
 from tests.faults.processes import wait_for
 from tests.fix_alerting import needed
 
@@ -51,6 +55,19 @@ def _lives(pid: int) -> bool:
         # Orphans are reaped by whoever adopts them, sooner or later.
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     return False
+
+
+def test_silent_line(postgres: Postgres) -> None:
+    """A line that is silent lets nobody know; what was asked meanwhile is answered afterwards."""
+    with Line(postgres.socket_dir) as line, psycopg.connect(line.url("postgres", "postgres")) as conn:
+        assert conn.execute("SELECT 1").fetchone() == (1,)
+        with ThreadPoolExecutor() as pool:
+            with line.silent():
+                asked = pool.submit(lambda: conn.execute("SELECT 2").fetchone())
+                with pytest.raises(TimeoutError):
+                    asked.result(timeout=1)
+
+            assert asked.result(timeout=10) == (2,)
 
 
 def test_missing_binary_on_a_laptop(monkeypatch: pytest.MonkeyPatch) -> None:
