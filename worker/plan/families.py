@@ -91,7 +91,8 @@ def gather(session: Session, closure: Closure) -> None:
             child = _add(session, closure, Address("pg_class", row["oid"]), parent, part=row["partition"])
             if child is not None:
                 fresh.append(child)
-                if row["schema"] not in inside:
+                # A partition is a part of its table: DROP TABLE takes it without CASCADE.
+                if not row["partition"] and row["schema"] not in inside:
                     closure.unaccepted.append(child)
     closure.moved = _moved(session, closure)
 
