@@ -235,3 +235,267 @@ PARTITIONS = (
         keeps=('defined partition public."p ""1" of public."s %"', 'moved table public."p ""1"'),
     ),
 )
+
+#: Partitions of every shape: made as one, attached with columns in another order, and one with partitions of its own.
+_FAMILY = (
+    "CREATE TABLE sales (id int, at int, n int DEFAULT 1, t text, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);"
+    "CREATE TABLE sales_1 PARTITION OF sales FOR VALUES FROM (0) TO (10);"
+    "CREATE TABLE sales_2 (t text, gone int, at int NOT NULL, n int DEFAULT 2, id int NOT NULL); ALTER TABLE sales_2 DROP gone;"
+    "ALTER TABLE sales ATTACH PARTITION sales_2 FOR VALUES FROM (10) TO (20);"
+    "CREATE TABLE sales_3 PARTITION OF sales FOR VALUES FROM (20) TO (MAXVALUE) PARTITION BY LIST (id);"
+    "CREATE TABLE sales_3a PARTITION OF sales_3 FOR VALUES IN (20, 21); CREATE TABLE sales_3b PARTITION OF sales_3 DEFAULT;"
+    "INSERT INTO sales SELECT n, n, nullif(n % 3, 0), 't' || n FROM generate_series(1, 30) AS n;"
+)
+_N = "copied table column public.sales.n"
+
+#: What is said to a partitioned table, and so to all of its partitions.
+PARTS_OF_PARTITIONED = (
+    Case("a column", _FAMILY, "ALTER TABLE sales DROP COLUMN n;", keeps=(_N,)),
+    Case(
+        "several columns, of sub-partitions too",
+        _FAMILY,
+        "ALTER TABLE sales DROP COLUMN n, DROP COLUMN t;",
+        keeps=(_N, "copied table column public.sales.t"),
+    ),
+    Case(
+        "a column with settings, comments and grants of each partition's own",
+        f"{_FAMILY} ALTER TABLE sales ALTER t SET STORAGE EXTERNAL, ALTER t SET STATISTICS 7; ALTER TABLE sales_1 ALTER t SET STATISTICS 9;"
+        "ALTER TABLE sales_2 ALTER t SET STORAGE MAIN, ALTER t SET DEFAULT 'x', ALTER t SET (n_distinct = 5); COMMENT ON COLUMN sales.t IS 'whole';"
+        "COMMENT ON COLUMN sales_3a.t IS 'part'; GRANT SELECT (t) ON sales_3 TO PUBLIC; ALTER TABLE ONLY sales_3 ALTER t SET DEFAULT 'three'",
+        "ALTER TABLE sales DROP COLUMN t;",
+        keeps=("copied table column public.sales.t",),
+    ),
+    Case(
+        "a column that is NOT NULL, from the whole",
+        f"{_FAMILY} ALTER TABLE sales ALTER t SET NOT NULL",
+        "ALTER TABLE sales DROP COLUMN t;",
+        keeps=("copied table column public.sales.t",),
+        keeps_18=("defined table constraint sales_t_not_null on public.sales",),
+    ),
+    Case(
+        "a column that is NOT NULL in some partitions only",
+        f"{_FAMILY} ALTER TABLE sales_2 ALTER t SET NOT NULL; ALTER TABLE sales_3 ALTER t SET NOT NULL",
+        "ALTER TABLE sales DROP COLUMN t;",
+        keeps=("copied table column public.sales.t",),
+        keeps_18=(
+            "defined table constraint sales_2_t_not_null on public.sales_2",
+            "defined table constraint sales_3_t_not_null on public.sales_3",
+        ),
+    ),
+    Case(
+        "a column that a partition made NOT NULL before the whole",
+        f"{_FAMILY} ALTER TABLE sales_2 ALTER t SET NOT NULL; ALTER TABLE sales ALTER t SET NOT NULL",
+        "ALTER TABLE sales DROP COLUMN t;",
+        keeps=("copied table column public.sales.t",),
+        keeps_18=("defined table constraint sales_t_not_null on public.sales",),
+    ),
+    Case(
+        "a column with indexes and checks of the whole and of partitions",
+        f"{_FAMILY} CREATE INDEX whole ON sales (n, t); CREATE INDEX own ON sales_2 (n DESC); ALTER INDEX sales_1_n_t_idx RENAME TO other_name;"
+        "COMMENT ON INDEX sales_3a_n_t_idx IS 'deep'; ALTER TABLE sales ADD CONSTRAINT few CHECK (n < 9); ALTER TABLE sales_1 ADD CONSTRAINT fewer CHECK (n < 8);"
+        "COMMENT ON CONSTRAINT few ON sales_2 IS 'in part'",
+        "ALTER TABLE sales DROP COLUMN n;",
+        keeps=(
+            _N,
+            "defined index public.own",
+            "defined index public.whole",
+            "defined table constraint few on public.sales",
+            "defined table constraint fewer on public.sales_1",
+        ),
+    ),
+    Case(
+        "a column with foreign key, statistics and triggers that would see the way back",
+        "CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users SELECT generate_series(1, 2);"
+        f"{_FAMILY} ALTER TABLE sales ADD FOREIGN KEY (n) REFERENCES users; CREATE STATISTICS s ON n, t FROM sales_2;"
+        "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.t := ''spoilt''; RETURN NEW; END';"
+        "CREATE TRIGGER whole BEFORE UPDATE ON sales FOR EACH ROW EXECUTE FUNCTION spoil(); ALTER TABLE sales_1 ENABLE ALWAYS TRIGGER whole;"
+        "CREATE TRIGGER own BEFORE UPDATE ON sales_3b FOR EACH ROW EXECUTE FUNCTION spoil(); ALTER TABLE ONLY sales_3 DISABLE TRIGGER whole",
+        "ALTER TABLE sales DROP COLUMN n;",
+        keeps=(_N, "defined statistics object public.s", "defined table constraint sales_n_fkey on public.sales"),
+    ),
+    Case(
+        "generated columns",
+        "CREATE TABLE sales (id int, at int, n int, twice int GENERATED ALWAYS AS (n * 2) STORED, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);"
+        "CREATE TABLE sales_1 PARTITION OF sales FOR VALUES FROM (0) TO (10); CREATE TABLE sales_2 PARTITION OF sales DEFAULT;"
+        "INSERT INTO sales SELECT n, n, n FROM generate_series(1, 20) AS n",
+        "ALTER TABLE sales DROP COLUMN n, DROP COLUMN twice;",
+        keeps=(_N, "copied table column public.sales.twice"),
+    ),
+    Case(
+        "a column of a table whose policies bind its owner",
+        f"{_FAMILY} ALTER TABLE sales ENABLE ROW LEVEL SECURITY; ALTER TABLE sales FORCE ROW LEVEL SECURITY; CREATE POLICY none ON sales USING (n > 5);"
+        "ALTER TABLE sales_1 ENABLE ROW LEVEL SECURITY; ALTER TABLE sales_1 FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE sales DROP COLUMN t;",
+        keeps=("copied table column public.sales.t",),
+    ),
+    Case(
+        "a serial column",
+        "CREATE TABLE sales (id int, at int, n serial, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);"
+        "CREATE TABLE sales_1 PARTITION OF sales FOR VALUES FROM (0) TO (10); CREATE TABLE sales_2 PARTITION OF sales DEFAULT;"
+        "INSERT INTO sales SELECT n, n FROM generate_series(1, 20) AS n",
+        "ALTER TABLE sales DROP COLUMN n;",
+        keeps=(_N, "moved sequence public.sales_n_seq"),
+        keeps_18=("defined table constraint sales_n_not_null on public.sales",),
+    ),
+    Case(
+        "a column that views and a view of one partition read",
+        f"{_FAMILY} CREATE VIEW v AS SELECT n FROM sales; CREATE VIEW v2 AS SELECT n, t FROM sales_2",
+        "ALTER TABLE sales DROP COLUMN n CASCADE;",
+        accepts=("view public.v", "view public.v2"),
+        keeps=(_N, "defined view public.v", "defined view public.v2"),
+    ),
+    # -- indexes
+    Case(
+        "an index, with names, settings and comments of each partition's own",
+        f"{_FAMILY} CREATE INDEX whole ON sales (n) INCLUDE (t); ALTER INDEX sales_1_n_t_idx RENAME TO other_name; COMMENT ON INDEX whole IS 'whole';"
+        "COMMENT ON INDEX sales_2_n_t_idx IS 'part'; ALTER INDEX sales_3a_n_t_idx SET (fillfactor = 50); ALTER TABLE sales_2 CLUSTER ON sales_2_n_t_idx",
+        "DROP INDEX whole;",
+        keeps=("defined index public.whole",),
+    ),
+    Case(
+        "an index that partitions had before, each otherwise, under a name with ON ONLY in it",
+        f'{_FAMILY} CREATE INDEX "own ON ONLY one" ON sales_2 (n DESC); CREATE INDEX deep ON sales_3 (n); CREATE INDEX "i ON ONLY ""x" ON sales (n)',
+        'DROP INDEX "i ON ONLY ""x";',
+        keeps=('defined index public."i ON ONLY ""x"',),
+    ),
+    Case(
+        "a unique index over an expression, and one more of a partition alone",
+        f"{_FAMILY} CREATE UNIQUE INDEX once ON sales (at, id, n); CREATE INDEX lowered ON sales (lower(t), at); CREATE INDEX own ON sales_1 (t)",
+        "DROP INDEX once, lowered, own;",
+        keeps=("defined index public.lowered", "defined index public.once", "defined index public.own"),
+    ),
+    Case(
+        "an index in another's place",
+        f"{_FAMILY} CREATE INDEX by_n ON sales (n)",
+        "DROP INDEX by_n; CREATE INDEX by_both ON sales (n, t);",
+        keeps=("defined index public.by_n", "created index public.by_both"),
+        alters=True,
+    ),
+    # -- what is run as written
+    Case(
+        "a column that the rollback adds",
+        _FAMILY,
+        "ALTER TABLE sales ADD COLUMN more int DEFAULT 5, ADD COLUMN other text;",
+        keeps=tuple(
+            f"created table column public.{table}.{column}"
+            for table in ("sales", "sales_1", "sales_2", "sales_3", "sales_3a", "sales_3b")
+            for column in ("more", "other")
+        ),
+        alters=True,
+    ),
+    Case(
+        "a default that goes, with those of partitions",
+        _FAMILY,
+        "ALTER TABLE sales ALTER COLUMN n DROP DEFAULT;",
+        keeps=("changed table column public.sales.n",),
+        alters=True,
+    ),
+    Case(
+        "a default that comes",
+        f"{_FAMILY} ALTER TABLE sales_3a ALTER t SET DEFAULT 'a'; ALTER TABLE ONLY sales_3 ALTER t SET DEFAULT 'three'",
+        "ALTER TABLE sales ALTER COLUMN t SET DEFAULT 'all';",
+        keeps=("changed table column public.sales.t",),
+        alters=True,
+    ),
+    Case(
+        "NOT NULL that goes",
+        f"{_FAMILY} ALTER TABLE sales ALTER t SET NOT NULL",
+        "ALTER TABLE sales ALTER COLUMN t DROP NOT NULL;",
+        keeps=("changed table column public.sales.t",),
+        alters=True,
+    ),
+    Case(
+        "NOT NULL that comes, where some partitions have it",
+        f"{_FAMILY} ALTER TABLE sales_2 ALTER t SET NOT NULL; ALTER TABLE sales_3a ALTER t SET NOT NULL",
+        "ALTER TABLE sales ALTER COLUMN t SET NOT NULL;",
+        keeps=("changed table column public.sales.t",),
+        keeps_18=tuple(
+            f"created table constraint sales_t_not_null on public.{table}"
+            for table in ("sales", "sales_1", "sales_3", "sales_3b")
+        ),
+        alters=True,
+    ),
+    Case(
+        "NOT NULL and default at once, where a partition had NOT NULL before",
+        f"{_FAMILY} ALTER TABLE sales_2 ALTER t SET NOT NULL; ALTER TABLE sales ALTER t SET NOT NULL, ALTER t SET DEFAULT 'x'",
+        "ALTER TABLE sales ALTER COLUMN t DROP NOT NULL, ALTER COLUMN t DROP DEFAULT;",
+        keeps=("changed table column public.sales.t", "changed table column public.sales.t"),
+        alters=True,
+    ),
+    Case(
+        "settings of a column",
+        f"{_FAMILY} ALTER TABLE sales_2 ALTER t SET STATISTICS 9, ALTER t SET STORAGE MAIN; CREATE INDEX by_t ON sales (t)",
+        "ALTER TABLE sales ALTER COLUMN t SET STATISTICS 7, ALTER COLUMN t SET STORAGE EXTERNAL;",
+        keeps=("changed table column public.sales.t", "changed table column public.sales.t"),
+        alters=True,
+    ),
+    # -- constraints and triggers
+    Case(
+        "a check, NOT VALID but in one partition",
+        f"{_FAMILY} ALTER TABLE sales ADD CONSTRAINT few CHECK (n < 9) NOT VALID; ALTER TABLE sales_1 VALIDATE CONSTRAINT few;"
+        "COMMENT ON CONSTRAINT few ON sales IS 'whole'; COMMENT ON CONSTRAINT few ON sales_3b IS 'deep'",
+        "ALTER TABLE sales DROP CONSTRAINT few;",
+        keeps=("defined table constraint few on public.sales",),
+    ),
+    Case(
+        "a check in another's place",
+        f"{_FAMILY} ALTER TABLE sales ADD CONSTRAINT few CHECK (n < 9)",
+        "ALTER TABLE sales DROP CONSTRAINT few; ALTER TABLE sales ADD CONSTRAINT few CHECK (n < 5) NOT VALID;",
+        keeps=(
+            "defined table constraint few on public.sales",
+            *(
+                f"created table constraint few on public.{table}"
+                for table in ("sales", "sales_1", "sales_2", "sales_3", "sales_3a", "sales_3b")
+            ),
+        ),
+        alters=True,
+    ),
+    Case(
+        "NOT NULL by its name",
+        f"{_FAMILY} ALTER TABLE sales_2 ADD CONSTRAINT own NOT NULL t; ALTER TABLE sales ADD CONSTRAINT there NOT NULL t",
+        "ALTER TABLE sales DROP CONSTRAINT there;",
+        keeps=("defined table constraint there on public.sales",),
+        alters=True,
+        since=18,
+        why="names of NOT NULL",
+    ),
+    Case(
+        "a foreign key of the whole",
+        f"CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users SELECT generate_series(1, 2); {_FAMILY}"
+        "ALTER TABLE sales ADD CONSTRAINT who FOREIGN KEY (n) REFERENCES users; ALTER TABLE sales_3a RENAME CONSTRAINT who TO whose",
+        "ALTER TABLE sales DROP CONSTRAINT who;",
+        keeps=("defined table constraint who on public.sales",),
+    ),
+    Case(
+        "triggers, with the states of partitions",
+        f"{_NOTE}{_FAMILY} CREATE TRIGGER whole AFTER INSERT ON sales FOR EACH ROW EXECUTE FUNCTION note();"
+        "CREATE TRIGGER quiet BEFORE UPDATE ON sales FOR EACH ROW EXECUTE FUNCTION note(); ALTER TABLE sales DISABLE TRIGGER quiet;"
+        "ALTER TABLE ONLY sales_3 DISABLE TRIGGER whole; ALTER TABLE sales_2 ENABLE ALWAYS TRIGGER quiet; COMMENT ON TRIGGER whole ON sales_3a IS 'deep';"
+        "CREATE TRIGGER said AFTER DELETE ON sales REFERENCING OLD TABLE AS old FOR EACH STATEMENT EXECUTE FUNCTION note()",
+        "DROP TRIGGER whole ON sales; DROP TRIGGER quiet ON sales; DROP TRIGGER said ON sales; DROP FUNCTION note;",
+        keeps=(
+            "defined function public.note()",
+            "defined trigger quiet on public.sales",
+            "defined trigger said on public.sales",
+            "defined trigger whole on public.sales",
+        ),
+    ),
+    Case(
+        "a trigger that the rollback makes",
+        f"{_NOTE}{_FAMILY}",
+        "CREATE TRIGGER whole AFTER INSERT ON sales FOR EACH ROW EXECUTE FUNCTION note();",
+        keeps=("created trigger whole on public.sales",),
+        alters=True,
+    ),
+    Case(
+        "what a partition has of its own",
+        f"{_NOTE}{_FAMILY} CREATE INDEX own ON sales_2 (t); ALTER TABLE sales_2 ADD CONSTRAINT few CHECK (n < 9);"
+        "CREATE TRIGGER own AFTER INSERT ON sales_3a FOR EACH ROW EXECUTE FUNCTION note()",
+        "DROP INDEX own; ALTER TABLE sales_2 DROP CONSTRAINT few; DROP TRIGGER own ON sales_3a;",
+        keeps=(
+            "defined index public.own",
+            "defined table constraint few on public.sales_2",
+            "defined trigger own on public.sales_3a",
+        ),
+    ),
+)
