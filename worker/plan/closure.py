@@ -181,7 +181,10 @@ def _carrier(row: Row, by: Item, closure: Closure) -> Address:
 
 def _carry(row: Row, known: Address, by: Item, closure: Closure) -> None:
     """Note that something which was reached before is a piece of this, and not of whatever it was reached by."""
-    if row["deptype"] in _PIECES and known in closure.carriers and _bearer(by.address, closure) != known:
+    if row["deptype"] not in _PIECES or known not in closure.carriers:
+        return
+    # A generated column and its expression are one: it is no piece of itself.
+    if known not in {by.address, _bearer(by.address, closure)}:
         closure.carriers[known] = by.address
 
 
