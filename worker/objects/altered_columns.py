@@ -8,9 +8,8 @@ from typing import Final
 
 from ledger.errors import PlanRefused
 from ledger.model import Json
-from worker.objects import family
+from worker.objects import family, partition_columns
 from worker.objects.aspect import Aspect, one_row
-from worker.objects.column_settings import NOT_NULL_IS_A_CONSTRAINT
 from worker.objects.keeping import GONE, Address, Permits, quoted, validating
 from worker.objects.positions import sequence, sequence_permits
 from worker.objects.sequence import identity_of_partitions
@@ -58,19 +57,7 @@ def _not_null(session: Session, of: Subject, _detail: str) -> Iterator[str]:
     elif found["set"]:
         yield f"{_column(of)} SET NOT NULL"
     else:
-        yield from _not_null_of_partitions(session, of)
-
-
-def _not_null_of_partitions(session: Session, of: Subject) -> Iterator[str]:
-    """Return what gives partitions NOT NULL that they have by themselves; from 18 on it stays with them anyway."""
-    members = family.members(session, of.address.objid, of.address.subid)
-    not_null = {member["oid"] for member in members if member["not_null"]}
-    if session.server_version >= NOT_NULL_IS_A_CONSTRAINT:
-        return
-    for member in members[1:]:
-        if member["not_null"] and member["parent"] not in not_null:
-            table = family.label(member)
-            yield family.if_still_there(table, f"ALTER TABLE {table} ALTER COLUMN {quoted(of.name)} SET NOT NULL")
+        yield from partition_columns.not_null(session, of.address)
 
 
 def _not_null_facts(session: Session, of: Subject, detail: str, line: int) -> dict[str, Json]:

@@ -225,7 +225,7 @@ def _with_values(session: Session, keeping: Keeping, copy: Copy) -> Keeping:
             # How many of the statements give values back.
             "values": len(values),
             "rewrites": rewrites,
-            "rules": _not_null(session, copy),
+            "rules": _not_null(session, keeping.item.address.objid, copy),
         },
     )
 
@@ -309,15 +309,15 @@ def rows_gone(session: Session, table: str, inside: str, key: Sequence[str]) -> 
     return gone
 
 
-def _not_null(session: Session, copy: Copy) -> list[Json]:
+def _not_null(session: Session, relation: int, copy: Copy) -> list[Json]:
     # From 18 on NOT NULL is a constraint with a name, kept as one.
     if session.server_version >= NOT_NULL_IS_A_CONSTRAINT:
         return []
-    return [
-        f"ALTER TABLE {copy.table} ALTER COLUMN {quoted(column['name'])} SET NOT NULL"
-        for column in copy.columns
-        if column["not_null"]
+    own = [
+        f"ALTER TABLE {copy.table} ALTER COLUMN {quoted(c['name'])} SET NOT NULL" for c in copy.columns if c["not_null"]
     ]
+    columns = [Address("pg_class", relation, column["number"]) for column in copy.columns] if copy.partitioned else []
+    return [*own, *(statement for column in columns for statement in partition_columns.not_null(session, column))]
 
 
 def firing(session: Session, table: int) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -19,9 +19,10 @@ WITH members AS (
     UNION
     SELECT relid::oid, level FROM pg_partition_tree(%(table)s::oid::regclass) WHERE relid::oid <> %(table)s::oid
 )
-SELECT c.oid::bigint, c.relkind = 'p' AS partitioned, c.relkind = 'f' AS foreign, c.relforcerowsecurity AS forced,
+SELECT c.oid::bigint, c.relkind = 'p' AS partitioned, c.relforcerowsecurity AS forced,
        n.nspname AS schema,
-       c.relname AS name, i.inhparent::bigint AS parent, a.attnum AS number, a.attnotnull AS not_null
+       c.relname AS name, i.inhparent::bigint AS parent, a.attnum AS number, a.attnotnull AS not_null,
+       a.attname AS column
   FROM members AS m JOIN pg_class AS c ON c.oid = m.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace
   LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid AND c.relispartition
   LEFT JOIN pg_attribute AS whole ON whole.attrelid = %(table)s::oid AND whole.attnum = %(number)s
@@ -44,8 +45,8 @@ def members(session: Session, table: int, number: int = 0) -> list[Row]:
         number: Of a column of the table.
 
     Returns:
-        Rows of `oid`, `partitioned`, `foreign`, `forced` (policies bind the owner), `schema`, `name`, `parent` (OID, or
-        None), and `number` and `not_null` of the column of the same name, which may stand at another place in each.
+        Rows of `oid`, `partitioned`, `forced` (policies bind the owner), `schema`, `name`, `parent` (OID, or None), and of
+        the column of that name, which may stand at another place in each, `number`, `not_null` and `column`, the name.
     """
     return session.rows(_MEMBERS, {"table": table, "number": number})
 

@@ -7,8 +7,8 @@ from typing import Final
 
 from ledger.errors import PlanRefused
 from worker.objects import family
-from worker.objects.column_settings import described, own_settings
-from worker.objects.keeping import GONE, Address, Item, Permits
+from worker.objects.column_settings import NOT_NULL_IS_A_CONSTRAINT, described, own_settings
+from worker.objects.keeping import GONE, Address, Item, Permits, quoted
 from worker.objects.sequence import owned_by
 from worker.target import Row, Session
 
@@ -53,6 +53,23 @@ def keep(session: Session, item: Item, column: Row) -> Parts:
         statements = own_settings(session, address, own, table, alone=part["partitioned"])
         restore += (family.if_still_there(table, statement) for statement in statements)
     return Parts(tuple(restore), permits, frozenset(part["oid"] for part in parts))
+
+
+def not_null(session: Session, column: Address) -> list[str]:
+    """Return what makes a column NOT NULL in the partitions where it is so without being that in what they are of.
+
+    From 18 on that is a constraint of the partition, and kept as one.
+    """
+    if session.server_version >= NOT_NULL_IS_A_CONSTRAINT:
+        return []
+    members = family.members(session, column.objid, column.subid)
+    so = {member["oid"] for member in members if member["not_null"]}
+    return [
+        family.if_still_there(table, f"ALTER TABLE {table} ALTER COLUMN {quoted(member['column'])} SET NOT NULL")
+        for member in members[1:]
+        if member["oid"] in so and member["parent"] not in so
+        for table in [family.label(member)]
+    ]
 
 
 def _refuse_other(  # noqa: PLR0917 - what it holds against each other
