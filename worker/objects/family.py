@@ -45,8 +45,8 @@ def members(session: Session, table: int, number: int = 0) -> list[Row]:
         number: Of a column of the table.
 
     Returns:
-        Rows of `oid`, `partitioned`, `forced` (policies bind the owner), `schema`, `name`, `parent` (OID, or None), and of
-        the column of that name, which may stand at another place in each, `number`, `not_null` and `column`, the name.
+        Rows of `oid`, `partitioned`, `forced` (policies bind the owner), `schema`, `name` and `parent` (OID, or None);
+        and of the same column, which may stand at another place in each, `number`, `not_null` and `column`, its name.
     """
     return session.rows(_MEMBERS, {"table": table, "number": number})
 
