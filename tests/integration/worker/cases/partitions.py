@@ -429,6 +429,49 @@ PARTS_OF_PARTITIONED = (
         keeps=("changed table column public.sales.t", "changed table column public.sales.t"),
         alters=True,
     ),
+    Case(
+        "a column renamed, with an index over it",
+        f"{_FAMILY} CREATE INDEX by_n ON sales (n)",
+        "ALTER TABLE sales RENAME COLUMN n TO m;",
+        keeps=("changed table column public.sales.n",),
+        alters=True,
+    ),
+    Case(
+        "triggers switched off, where partitions have them otherwise",
+        f"{_NOTE}{_FAMILY} CREATE TRIGGER whole AFTER INSERT ON sales FOR EACH ROW EXECUTE FUNCTION note();"
+        "ALTER TABLE sales_2 DISABLE TRIGGER whole; ALTER TABLE ONLY sales_3 ENABLE ALWAYS TRIGGER whole",
+        "ALTER TABLE sales DISABLE TRIGGER whole; ALTER TABLE sales ENABLE REPLICA TRIGGER whole;",
+        keeps=("changed trigger whole on public.sales", "changed trigger whole on public.sales"),
+        alters=True,
+    ),
+    Case(
+        "triggers switched off in a sub-partitioned one alone",
+        f"{_NOTE}{_FAMILY} CREATE TRIGGER whole AFTER INSERT ON sales FOR EACH ROW EXECUTE FUNCTION note(); ALTER TABLE sales_3b DISABLE TRIGGER whole",
+        "ALTER TABLE sales_3 DISABLE TRIGGER USER;",
+        keeps=("changed table public.sales_3",),
+        alters=True,
+    ),
+    # -- together
+    Case(
+        "a partition, then a column of the whole",
+        f"{_FAMILY} COMMENT ON COLUMN sales_1.n IS 'one'",
+        "DROP TABLE sales_1; ALTER TABLE sales DROP COLUMN n;",
+        keeps=(_N, *_ONE),
+        alters=True,
+    ),
+    Case(
+        "a partition, then index, check and trigger of the whole",
+        f"{_NOTE}{_FAMILY} CREATE INDEX by_n ON sales (n); ALTER TABLE sales ADD CONSTRAINT few CHECK (n < 9);"
+        "CREATE TRIGGER whole AFTER INSERT ON sales FOR EACH ROW EXECUTE FUNCTION note()",
+        "DROP TABLE sales_1; DROP INDEX by_n; ALTER TABLE sales DROP CONSTRAINT few; DROP TRIGGER whole ON sales;",
+        keeps=(
+            "defined index public.by_n",
+            "defined table constraint few on public.sales",
+            "defined trigger whole on public.sales",
+            *_ONE,
+        ),
+        alters=True,
+    ),
     # -- constraints and triggers
     Case(
         "a check, NOT VALID but in one partition",
