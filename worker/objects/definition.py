@@ -29,26 +29,22 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
     home = session.row(_HOME, (item.relation,))
     assert home is not None  # noqa: S101 - the impact was computed in this transaction
     remove, restore, permits = _KINDS[item.address.catalog](session, item, quoted(home["schema"], home["table"]))
+    # A trigger of a partitioned table is one of each partition, too.
+    of_family = item.address.catalog == "pg_trigger"
+    tables = frozenset(family.with_partitions(session, {item.relation})) if of_family else frozenset({item.relation})
     return Keeping(
         item,
         remove=(remove,),
         restore=restore,
         # LOCK TABLE on a view would lock the tables that it looks at, too.
-        locks=frozenset() if home["view"] else _locked(session, item),
+        locks=frozenset() if home["view"] else tables,
         permits={item.address: GONE, **permits},
         facts={
             "touches": [[at.objid, at.subid] for at in permits if at.catalog == "pg_class"],
             "needs": quoted(home["schema"], home["table"]),
-            "partitions": [*sorted(_locked(session, item) - {item.relation})],
+            "partitions": [*sorted(tables - {item.relation})],
         },
     )
-
-
-def _locked(session: Session, item: Item) -> frozenset[int]:
-    """Return the tables that are altered: a trigger of a partitioned table is one of each partition, too."""
-    assert item.relation is not None  # noqa: S101 - as above
-    of_family = item.address.catalog == "pg_trigger"
-    return frozenset(family.with_partitions(session, {item.relation})) if of_family else frozenset({item.relation})
 
 
 def comment(session: Session, address: Address, subject: str) -> tuple[str, ...]:

@@ -34,6 +34,9 @@ SELECT CASE
     WHEN NOT %(whole)s AND EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid AND NOT c.relispartition
                                                               OR inhparent = c.oid AND c.relkind = 'r')
         THEN 'is of a table with parents or children, which is not covered yet'
+    WHEN NOT %(whole)s AND c.relkind = 'p' AND EXISTS (
+         SELECT FROM pg_partition_tree(c.oid::regclass) JOIN pg_class AS f ON f.oid = relid WHERE f.relkind = 'f')
+        THEN 'is of a table with foreign tables for partitions, whose rows are elsewhere'
     WHEN c.reloftype <> 0 THEN 'is a typed table, which is not covered yet'
     WHEN EXISTS (SELECT FROM pg_constraint WHERE conindid = %(object)s AND contype IN ('p', 'u', 'x'))
         THEN 'belongs to a constraint; a plan can only drop it with its constraint, column or table'
@@ -44,15 +47,15 @@ END
 
 #: What a partition has from its table, which the server lets nobody take from the partition alone.
 _INHERITED = """
-SELECT 'is what a partition has from its table; name that of the whole' WHERE EXISTS (
-    SELECT FROM pg_class AS c WHERE c.relispartition AND (
-           %(catalog)s = 'pg_class' AND c.oid = %(object)s AND c.relkind IN ('i', 'I')
-        OR %(catalog)s = 'pg_class' AND c.oid = %(object)s AND %(column)s <> 0
-           AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attnum = %(column)s AND attinhcount > 0)
-        OR %(catalog)s = 'pg_constraint' AND EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid
-               AND oid = %(object)s AND (coninhcount > 0 OR conparentid <> 0))
-        OR %(catalog)s = 'pg_trigger' AND EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid
-               AND oid = %(object)s AND tgparentid <> 0)))
+SELECT 'is what a partition has from its table; name that of the whole' WHERE CASE %(catalog)s
+    WHEN 'pg_class' THEN EXISTS (
+         SELECT FROM pg_class AS c LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = %(column)s
+          WHERE c.oid = %(object)s AND c.relispartition AND (c.relkind IN ('i', 'I') OR a.attinhcount > 0))
+    WHEN 'pg_constraint' THEN EXISTS (
+         SELECT FROM pg_constraint AS con JOIN pg_class AS c ON c.oid = con.conrelid
+          WHERE con.oid = %(object)s AND c.relispartition AND (con.coninhcount > 0 OR con.conparentid <> 0))
+    WHEN 'pg_trigger' THEN EXISTS (SELECT FROM pg_trigger WHERE oid = %(object)s AND tgparentid <> 0)
+END
 """
 
 _EXTENSION = """

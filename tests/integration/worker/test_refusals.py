@@ -562,6 +562,15 @@ REFUSALS = [
         admin="CREATE FOREIGN DATA WRAPPER nowhere; CREATE SERVER s FOREIGN DATA WRAPPER nowhere;"
         "CREATE TABLE p (id int) PARTITION BY LIST (id); CREATE FOREIGN TABLE f PARTITION OF p DEFAULT SERVER s",
     ),
+    Refusal(
+        "column where a foreign table is a partition",
+        "",
+        "ALTER TABLE p DROP COLUMN n;",
+        "plan_refused",
+        "is of a table with foreign tables for partitions",
+        admin="CREATE FOREIGN DATA WRAPPER nowhere; CREATE SERVER s FOREIGN DATA WRAPPER nowhere;"
+        "CREATE TABLE p (id int, n int) PARTITION BY LIST (id); CREATE FOREIGN TABLE f PARTITION OF p DEFAULT SERVER s",
+    ),
     # -- sequences and materialized views
     Refusal(
         "sequence behind a default, no CASCADE",

@@ -344,6 +344,20 @@ PARTS_OF_PARTITIONED = (
         accepts=("view public.v", "view public.v2"),
         keeps=(_N, "defined view public.v", "defined view public.v2"),
     ),
+    Case(
+        "a column and its type",
+        f"CREATE TYPE mood AS ENUM ('sad', 'ok'); {_FAMILY} ALTER TABLE sales ADD mood mood DEFAULT 'ok'; UPDATE sales SET mood = 'sad' WHERE id > 25",
+        "ALTER TABLE sales DROP COLUMN mood; DROP TYPE mood;",
+        keeps=("copied table column public.sales.mood", "moved type public.mood"),
+    ),
+    Case(
+        "a column of a table without a primary key, which is published as one",
+        "CREATE TABLE sales (id int NOT NULL, n int, t text, UNIQUE (id)) PARTITION BY RANGE (id); CREATE TABLE sales_1 PARTITION OF sales FOR VALUES"
+        " FROM (0) TO (10); CREATE TABLE sales_2 PARTITION OF sales DEFAULT; INSERT INTO sales SELECT n, n, 't' FROM generate_series(1, 20) AS n;"
+        "CREATE PUBLICATION p FOR TABLE sales WITH (publish_via_partition_root)",
+        "ALTER TABLE sales DROP COLUMN n;",
+        keeps=(_N,),
+    ),
     # -- indexes
     Case(
         "an index, with names, settings and comments of each partition's own",
