@@ -116,9 +116,8 @@ def _permits_of_facts(session: Session, kept: Kept) -> Permits:
 def written(session: Session, kept: Sequence[Kept]) -> set[int]:
     """Return the tables of the application, by OID, that values are given back to."""
     names = {k.definition["facts"]["table"] for k in kept if k.definition["facts"].get("brings_values")}
-    return family.with_partitions(
-        session, {session.value("SELECT to_regclass(%s)::oid::bigint", (name,)) for name in names}
-    )
+    found = {session.value("SELECT to_regclass(%s)::oid::bigint", (name,)) for name in names}
+    return family.with_partitions(session, {oid for oid in found if oid is not None})
 
 
 def finish_step(kept: Kept, statement: str, quarantine: str, back: Collection[int]) -> FinishStep:
