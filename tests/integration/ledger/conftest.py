@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID, uuid4
@@ -12,7 +14,7 @@ import pytest
 from ledger import runs
 from ledger.commands import record
 from ledger.database import transaction
-from ledger.model import Command, Kind
+from ledger.model import Command, Json, Kind, RunError, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +47,21 @@ class Take(Protocol):
     """Claims a command, a new one unless it is given."""
 
     def __call__(self, command: Command | None = None, *, lease_seconds: float = 60) -> Claim: ...  # noqa: D102 - see above
+
+
+class End(Protocol):
+    """Takes a new command all the way to an end, and returns its run."""
+
+    def __call__(  # noqa: D102 - the class says it
+        self,
+        state: State,
+        *,
+        kind: Kind = Kind.ROLLBACK,
+        target: str = "shop",
+        migration: str | None = "add_prices",
+        subject_run: int | None = None,
+        result: Mapping[str, Json] | None = None,
+    ) -> int: ...
 
 
 @pytest.fixture
@@ -97,6 +114,34 @@ def take(ledger_engine: Engine, queue: Queue) -> Take:
         return claimed
 
     return claim
+
+
+@pytest.fixture
+def end(ledger_engine: Engine, make_command: MakeCommand) -> End:
+    """Give a function that has a command recorded, claimed and settled."""
+
+    def settle(
+        state: State,
+        *,
+        kind: Kind = Kind.ROLLBACK,
+        target: str = "shop",
+        migration: str | None = "add_prices",
+        subject_run: int | None = None,
+        result: Mapping[str, Json] | None = None,
+    ) -> int:
+        made = make_command(kind=kind, target=target, subject_run=subject_run)
+        command = replace(made, migration=migration)
+        with transaction(ledger_engine) as conn:
+            record(conn, command, envelope=str(command.command_id), idempotency_key=None)
+        claimed = runs.claim(ledger_engine, command.command_id, worker="w1", lease_seconds=60)
+        assert claimed is not None
+        error = None if state is State.COMPLETED else RunError("gate_failed", "a check did not hold")
+        runs.settle(
+            ledger_engine, claimed, state=state, error=error, blocked_seconds=None, preserved=[], result=result
+        )
+        return claimed.run
+
+    return settle
 
 
 @pytest.fixture
