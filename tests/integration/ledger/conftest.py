@@ -136,9 +136,7 @@ def end(ledger_engine: Engine, make_command: MakeCommand) -> End:
         claimed = runs.claim(ledger_engine, command.command_id, worker="w1", lease_seconds=60)
         assert claimed is not None
         error = None if state is State.COMPLETED else RunError("gate_failed", "a check did not hold")
-        runs.settle(
-            ledger_engine, claimed, state=state, error=error, blocked_seconds=None, preserved=[], result=result
-        )
+        runs.settle(ledger_engine, claimed, state=state, error=error, blocked_seconds=None, preserved=[], result=result)
         return claimed.run
 
     return settle
