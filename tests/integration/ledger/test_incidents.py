@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ledger.model import Json
     from tests.integration.ledger.conftest import End, Queue, Take
 
-_HOLDS: Mapping[str, Json] = {"ok": True, "checks": []}
-_DOES_NOT: Mapping[str, Json] = {"ok": False, "checks": []}
+_HOLDS: dict[str, Json] = {"ok": True, "checks": []}
+_DOES_NOT: dict[str, Json] = {"ok": False, "checks": []}
 
 
 def _open(engine: Engine) -> list[tuple[int, str]]:
@@ -140,26 +140,26 @@ def test_an_earlier_run_that_ends_late_makes_nothing_good(ledger_engine: Engine,
 
 
 @pytest.mark.parametrize(
-    ("migration", "kind", "result", "good"),
+    ("migration", "kind", "result", "left"),
     [
-        (None, Kind.VALIDATE, _HOLDS, True),
-        ("add_prices", Kind.VALIDATE, _HOLDS, True),
-        ("add_costs", Kind.VALIDATE, _HOLDS, False),
-        (None, Kind.VALIDATE, _DOES_NOT, False),
-        ("add_prices", Kind.ROLLBACK, {"validation": _HOLDS}, True),
-        ("add_prices", Kind.ROLLBACK, None, False),
-        ("add_costs", Kind.ROLLBACK, {"validation": _HOLDS}, False),
+        (None, Kind.VALIDATE, _HOLDS, 0),
+        ("add_prices", Kind.VALIDATE, _HOLDS, 0),
+        ("add_costs", Kind.VALIDATE, _HOLDS, 1),
+        (None, Kind.VALIDATE, _DOES_NOT, 1),
+        ("add_prices", Kind.ROLLBACK, {"validation": _HOLDS}, 0),
+        ("add_prices", Kind.ROLLBACK, None, 1),
+        ("add_costs", Kind.ROLLBACK, {"validation": _HOLDS}, 1),
     ],
 )
-def test_checks_that_hold_later_make_a_failed_validation_good(  # noqa: PLR0913, PLR0917 - a table
-    ledger_engine: Engine, end: End, migration: str | None, kind: Kind, result: Mapping[str, Json] | None, good: bool
+def test_checks_that_hold_later_make_a_failed_validation_good(  # noqa: PLR0917 - a table
+    ledger_engine: Engine, end: End, migration: str | None, kind: Kind, result: Mapping[str, Json] | None, left: int
 ) -> None:
     """Those of everything, or of the same migration; not those of another, none, or such as do not hold either."""
     bad = end(State.COMPLETED, result={"validation": _DOES_NOT})
 
     end(State.COMPLETED, kind=kind, migration=migration, result=result)
 
-    assert ((bad, "validation_failed") not in _open(ledger_engine)) is good
+    assert _open(ledger_engine).count((bad, "validation_failed")) == left
 
 
 def test_checks_of_one_migration_do_not_make_those_of_everything_good(ledger_engine: Engine, end: End) -> None:

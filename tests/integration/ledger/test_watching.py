@@ -139,9 +139,9 @@ def test_every_end_is_counted(ledger_engine: Engine, end: End, take: Take, queue
 
 def test_what_is_taken_back_is_not_counted(ledger_engine: Engine, make_command: MakeCommand) -> None:
     """A command that was not recorded after all leaves no trace in the tally."""
-    with pytest.raises(ZeroDivisionError), transaction(ledger_engine) as conn:
+    with ledger_engine.connect() as conn:
         record(conn, make_command(), envelope="-", idempotency_key=None)
-        raise ZeroDivisionError
+        conn.rollback()
 
     assert _tally(ledger_engine) == {}
 
