@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID, uuid4
@@ -14,7 +13,8 @@ import pytest
 from ledger import runs
 from ledger.commands import record
 from ledger.database import transaction
-from ledger.model import Command, Json, Kind, RunError, State
+from ledger.model import Command, Json, Kind, State
+from tests.endings import begin, settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,10 +117,10 @@ def take(ledger_engine: Engine, queue: Queue) -> Take:
 
 
 @pytest.fixture
-def end(ledger_engine: Engine, make_command: MakeCommand) -> End:
+def end(ledger_engine: Engine) -> End:
     """Give a function that has a command recorded, claimed and settled."""
 
-    def settle(
+    def all_the_way(
         state: State,
         *,
         kind: Kind = Kind.ROLLBACK,
@@ -129,17 +129,10 @@ def end(ledger_engine: Engine, make_command: MakeCommand) -> End:
         subject_run: int | None = None,
         result: Mapping[str, Json] | None = None,
     ) -> int:
-        made = make_command(kind=kind, target=target, subject_run=subject_run)
-        command = replace(made, migration=migration)
-        with transaction(ledger_engine) as conn:
-            record(conn, command, envelope=str(command.command_id), idempotency_key=None)
-        claimed = runs.claim(ledger_engine, command.command_id, worker="w1", lease_seconds=60)
-        assert claimed is not None
-        error = None if state is State.COMPLETED else RunError("gate_failed", "a check did not hold")
-        runs.settle(ledger_engine, claimed, state=state, error=error, blocked_seconds=None, preserved=[], result=result)
-        return claimed.run
+        claim = begin(ledger_engine, kind=kind, target=target, migration=migration, subject_run=subject_run)
+        return settle(ledger_engine, claim, state, result)
 
-    return settle
+    return all_the_way
 
 
 @pytest.fixture
