@@ -46,6 +46,10 @@ _OF_RUNS: Final = frozenset(
 )
 
 
+#: How long a look may take, a server that is frozen being waited for otherwise for ever.
+_ANSWER_SECONDS: Final = 5.0
+
+
 class LedgerView:
     """The runs in the ledger. While it does not answer, what was last seen stands."""
 
@@ -58,19 +62,35 @@ class LedgerView:
         self._silent_since: datetime | None = None
         #: Nothing is known before the first look.
         self._looked = False
+        self._looking: threading.Thread | None = None
 
     def look(self) -> None:
-        """Look once."""
+        """Look once; a look that takes too long goes on by itself, and counts as no answer until it is through."""
+        if self._looking is None or not self._looking.is_alive():
+            self._looking = threading.Thread(target=self._look, name="look", daemon=True)
+            self._looking.start()
+        self._looking.join(_ANSWER_SECONDS)
+        if self._looking.is_alive():
+            self._had_no_answer()
+
+    def _look(self) -> None:
         began = time.monotonic()
         try:
             with transaction(self._engine) as conn:
                 sight = look(conn)
         except LedgerUnreachable:
-            self._silent_since = self._silent_since or datetime.now(UTC)
-            return
+            return self._had_no_answer()
+        except Exception:
+            # Nor is a ledger of any use that answers and cannot be read.
+            log.exception("look_broke")
+            return self._had_no_answer()
         figures.SCAN_SECONDS.observe(time.monotonic() - began)
         self._seen = runs.troubles(sight, self._limits, self._contacts)
         self._silent_since, self._looked = None, True
+        return None
+
+    def _had_no_answer(self) -> None:
+        self._silent_since = self._silent_since or datetime.now(UTC)
 
     def troubles(self) -> Sequence[Trouble]:
         """Return what is wrong with runs, or with the ledger itself."""
@@ -110,10 +130,11 @@ class Watch:
         """Let the next round begin at once."""
         self._happened.set()
 
-    def wait(self, seconds: float) -> None:
-        """Wait for the next round, or until something happens."""
-        self._happened.wait(seconds)
+    def wait(self, seconds: float) -> bool:
+        """Wait for the next round, or until something happens; return whether it did."""
+        happened = self._happened.wait(seconds)
         self._happened.clear()
+        return happened
 
     def round(self) -> Sequence[Trouble]:
         """Look once and tell what is new, and all of it every so often; return what stands."""
@@ -145,6 +166,6 @@ def _attempt(act: Callable[[], None]) -> Mapping[str, str] | None:
         act()
     except httpx.HTTPError as error:
         return reason(error)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {"result": "rejected", "reason": "its answer is not Alertmanager's"}
     return None

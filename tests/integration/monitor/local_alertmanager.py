@@ -19,12 +19,19 @@ _CONFIGURATION = "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n"
 _PATIENCE_SECONDS = 30.0
 
 
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+    return port
+
+
 @dataclass
 class LocalAlertmanager:
     """Can be killed and started again, on the same port and with nothing remembered."""
 
     folder: Path
-    port: int = field(default_factory=lambda: _free_port())
+    port: int = field(default_factory=_free_port)
 
     @property
     def url(self) -> str:
@@ -82,10 +89,3 @@ def needed(*names: str) -> str:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-    return port
