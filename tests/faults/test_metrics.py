@@ -28,8 +28,8 @@ _EVENTS = (
 
 
 def _documented(document: str) -> list[list[str]]:
-    """Return the cells of each table row that begins with a code word, without their backquotes."""
-    lines = (_DOCS / document).read_text(encoding="utf-8").splitlines()
+    """Return the cells of each table row that begins with a code word, without their backquotes; not the monitor's."""
+    lines = (_DOCS / document).read_text(encoding="utf-8").partition("\n## Monitor\n")[0].splitlines()
     rows = [line.strip("|").split("|") for line in lines if line.startswith("| `")]
     return [[cell.strip().replace("`", "") for cell in row] for row in rows]
 

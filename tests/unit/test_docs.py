@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from ledger.errors import Failed, Refused, StepbackError
-from worker import metrics
+from ledger.settings import _SECTIONS
 
 _DOCS = Path(__file__).parent.parent.parent / "docs"
 
@@ -38,22 +39,23 @@ def test_every_error_code_is_listed_with_its_exit_code() -> None:
     assert {code: row[0] for code, row in _rows("errors.md").items()} == codes
 
 
-def test_every_metric_is_listed() -> None:
-    """docs/metrics.md lists exactly the metrics that a worker exposes, with kind and labels."""
-    exposed = {}
-    for name, collector in vars(metrics).items():
-        if name.isupper() and hasattr(collector, "describe"):
-            (family,) = collector.describe()
-            suffix = "_total" if family.type == "counter" else ""
-            labels = ", ".join(f"`{label}`" for label in collector._labelnames)
-            exposed[family.name + suffix] = [family.type, labels or "—"]
-
-    assert {name: row[:2] for name, row in _rows("metrics.md").items()} == exposed
-
-
 @pytest.mark.parametrize("document", sorted(path.name for path in _DOCS.rglob("*.md")))
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     """Every relative link in the documents and the README points to a file that is there."""
     for path in [_DOCS.parent / "README.md", *_DOCS.rglob(document)]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_every_setting_is_listed() -> None:
+    """docs/configuration.md shows every key of every section, with its default where that is one value."""
+    text = (_DOCS / "configuration.md").read_text(encoding="utf-8")
+    for name, section in _SECTIONS.items():
+        (shown,) = re.findall(rf"^\[{name}\]\n(.*?)^\n", text, re.MULTILINE | re.DOTALL)
+        given = dict(re.findall(r"^(\w+) = (.*?)\s*(?:#.*)?$", shown, re.MULTILINE))
+
+        assert set(given) == set(section.model_fields), name
+        for key, value in given.items():
+            default = section.model_fields[key].default
+            if isinstance(default, int | float) or (isinstance(default, str) and default):
+                assert tomllib.loads(f"it = {value}")["it"] == default, key
