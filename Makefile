@@ -32,6 +32,7 @@ docs: $(READY)  ## Make docs/statements.md anew from the code that reads plans.
 bench: $(READY)  ## Measure what the README quotes.
 	$(BIN)/python -m benchmarks.blocking
 	$(BIN)/python -m benchmarks.columns
+	$(BIN)/python -m benchmarks.scanning
 
 lock: $(READY)  ## Resolve requirements.lock anew from pyproject.toml.
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --upgrade \

@@ -75,6 +75,7 @@ _EMPTY = text(
 
 
 _observers: list[Callable[[AuditEvent], None]] = []
+_failure_observers: list[Callable[[], None]] = []
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,12 @@ def append(conn: Connection, event: Event) -> AuditEvent:
         ValueError: The detail holds a NUL character.
     """
     parameters = {**asdict(event), "detail": canonical(event.detail)}
-    appended = _event(conn.execute(_APPEND, parameters).one())
+    try:
+        appended = _event(conn.execute(_APPEND, parameters).one())
+    except DBAPIError:
+        for observer in _failure_observers:
+            observer()
+        raise
     after_commit(conn, partial(_tell, appended))
     return appended
 
@@ -147,6 +153,11 @@ def try_append(engine: Engine) -> str | None:
 def observe(observer: Callable[[AuditEvent], None]) -> None:
     """Have every event of this process shown to an observer once it is committed; it must not raise."""
     _observers.append(observer)
+
+
+def observe_failures(observer: Callable[[], None]) -> None:
+    """Have an observer called for every event that the server did not take; it must not raise."""
+    _failure_observers.append(observer)
 
 
 def _tell(appended: AuditEvent) -> None:

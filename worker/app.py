@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from importlib.metadata import version
 
 import dramatiq
 import structlog
@@ -110,7 +111,8 @@ def serve(settings: Settings, *, at: Callable[[str], None] = pass_by) -> int:
 
 
 def _expose(settings: Settings) -> int:
-    metrics.initialise(_codes(StepbackError), EVENT_TYPES)
+    metrics.initialise(_codes(StepbackError), EVENT_TYPES, version("stepback-pg"))
+    audit.observe_failures(metrics.AUDIT_WRITE_FAILURES.inc)
     audit.observe(lambda event: metrics.AUDIT_EVENTS.labels(event.type).inc())
     host, port = settings.worker.metrics_host, settings.worker.metrics_port
     try:

@@ -96,6 +96,7 @@ class Executor:
                 return attempt.carry_out()
             except (LeaseLost, Fenced) as error:
                 # Somebody else has the run; touching anything now, even to say so, is theirs to do.
+                metrics.LEASES_LOST.inc()
                 attempt.told = error
                 return None
             finally:

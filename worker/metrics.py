@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import platform
+from collections.abc import Iterator, Sequence
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, start_http_server
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
+from ledger.log import dropped
 from ledger.model import TERMINAL, Kind, Phase, Preserved, State
 
 #: A registry of our own: no process or platform metrics of the library's default one.
@@ -39,6 +43,8 @@ BLOCKED_SECONDS = Histogram(
     registry=REGISTRY,
 )
 LOCK_TIMEOUTS = Counter("stepback_lock_timeouts", "Tries at the locks that were given up in time", registry=REGISTRY)
+LOCK_WAITS = Counter("stepback_lock_waits", "Locks that were not had at the first try", registry=REGISTRY)
+LEASES_LOST = Counter("stepback_leases_lost", "Attempts whose run another attempt has taken", registry=REGISTRY)
 PRESERVED_OBJECTS = Counter("stepback_preserved_objects", "Objects preserved", ["how"], registry=REGISTRY)
 PRESERVED_ROWS = Counter("stepback_preserved_rows", "Rows in preserved tables", registry=REGISTRY)
 PRESERVED_BYTES = Counter("stepback_preserved_bytes", "Bytes of preserved tables", registry=REGISTRY)
@@ -49,17 +55,34 @@ VALIDATIONS_FAILED = Counter(
 )
 AUDIT_EVENTS = Counter("stepback_audit_events", "Audit events written by this worker", ["type"], registry=REGISTRY)
 
+AUDIT_WRITE_FAILURES = Counter(
+    "stepback_audit_write_failures", "Audit events that the ledger did not take", registry=REGISTRY
+)
+BUILD = Gauge("stepback_build_info", "Which Stepback this is", ["version", "python"], registry=REGISTRY)
+
+
+class _Log(Collector):
+    """What the log has dropped, as it counts by itself."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily("stepback_log_records_dropped", "Log lines that nobody took in time", value=dropped())
+
+
+REGISTRY.register(_Log())
+
 #: What can come of a delivery: carried out, nothing to claim, the ledger did not answer, or not a doorbell message.
 DELIVERY_RESULTS = ("claimed", "nothing_to_do", "ledger_unreachable", "poison")
 
 
-def initialise(codes: frozenset[str], event_types: frozenset[str]) -> None:
+def initialise(codes: frozenset[str], event_types: frozenset[str], version: str) -> None:
     """Create every label set at 0: `increase()` never sees a counter that is born at 1.
 
     Args:
         codes: Every error code that a run can end with.
         event_types: Every audit event that a worker writes.
+        version: Of Stepback.
     """
+    BUILD.labels(version, platform.python_version()).set(1)
     for kind in Kind:
         for state in TERMINAL:
             RUNS.labels(kind.value, state.value)

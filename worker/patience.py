@@ -39,6 +39,8 @@ class Patience:
                 return act()
             except LockNotAvailable as error:
                 metrics.LOCK_TIMEOUTS.inc()
+                if tries == 1:
+                    metrics.LOCK_WAITS.inc()
                 pause = random.uniform(0.1, min(_MAX_PAUSE_SECONDS, 0.2 * 2**tries))  # noqa: S311 - jitter
                 self.tell(tries, error.message)
                 if time.monotonic() + pause > deadline:

@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -14,7 +13,7 @@ import click
 from ledger.settings import load
 from stepback.asking import ask_canary
 from stepback.cli.options import installation, json_option
-from stepback.demo import tell_story
+from stepback.demo import tell_of_alert, tell_story
 from stepback.installation import resolved
 from stepback.show.console import out, plain
 from stepback.up import up as serve_all
@@ -44,7 +43,7 @@ def monitor(*, until_eof: bool) -> int:
     if until_eof:
         threading.Thread(target=_end_with_stdin, name="until-eof", daemon=True).start()
     with installation() as here:
-        return watch(here.settings, canary=partial(ask_canary, here), version=version("stepback-pg"))
+        return watch(here.settings, canary=partial(ask_canary, here))
 
 
 @click.command()
@@ -60,12 +59,18 @@ def up() -> int:
 @json_option
 @click.option("--data", type=click.Path(path_type=Path), help="Use this new folder, and keep it.")
 @click.option("--keep", is_flag=True, help="Keep the temporary folder.")
-def demo(*, as_json: bool, data: Path | None, keep: bool) -> int:
+@click.option(
+    "--chapter",
+    type=click.Choice(["alert"]),
+    help="Another story: a run gets stuck, somebody is paged, and it goes on. Needs an installed Alertmanager.",
+)
+def demo(*, as_json: bool, data: Path | None, keep: bool, chapter: str | None) -> int:
     """Tell the whole story on embedded servers: five rollbacks, a recovery, and the proof that nothing was lost.
 
     It uses servers and a folder of its own; whatever is configured is left alone.
     """
-    return tell_story(data=data, keep=keep, as_json=as_json)
+    tell = tell_story if chapter is None else tell_of_alert
+    return tell(data=data, keep=keep, as_json=as_json)
 
 
 def _say(text: str) -> None:

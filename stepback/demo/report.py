@@ -29,7 +29,6 @@ class Facts:
     untouched: dict[str, bool] = field(default_factory=dict)
     audit: Verification | None = None
     checks: list[Check] = field(default_factory=list)
-    left_running: int = 0
     seconds: float = 0.0
 
     @property
@@ -55,7 +54,6 @@ def document(facts: Facts) -> documents.Document:
         "validation": facts.validation and documents.of_run(facts.validation),
         "untouched": facts.untouched,
         "audit": facts.audit and documents.of_verification(facts.audit),
-        "left_running": facts.left_running,
         "checks": [asdict(check) for check in facts.checks],
     }
 

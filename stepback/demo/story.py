@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 
 from ledger.audit import verify
 from ledger.database import transaction
-from ledger.errors import BadConfiguration
 from ledger.model import Run
 from ledger.settings import Settings
 from stepback.asking import ask_recover, ask_rollback, ask_validate, selection_of
 from stepback.child_process import ChildProcess
-from stepback.demo import report
+from stepback.demo import ground, report
+from stepback.demo.ground import Say
 from stepback.demo.report import Facts
 from stepback.demo.witness import (
     COMPOSITE,
@@ -36,12 +31,11 @@ from stepback.demo.witness import (
     untouched,
 )
 from stepback.endings import ending_on_signals
-from stepback.environment import as_environment
 from stepback.following import follow
 from stepback.installation import Installation
 from stepback.installing import install_all
 from stepback.sample import TARGET, migrations
-from stepback.serving import make_data_folder, register_sample, servers_for
+from stepback.serving import register_sample, servers_for
 from stepback.show import results, summary, tables
 from stepback.show.checks import counts, found_by
 from stepback.show.console import err, out, plain
@@ -53,10 +47,6 @@ _RECOVERED = "add_health_metrics_table"
 _ITS_NAMES = ("health_metrics", "health_trajectory")
 #: How long the rollbacks, or the recoveries, of one step may take before the demo has failed.
 _PATIENCE_SECONDS = 120.0
-#: How long processes that were stopped may take to disappear.
-_GONE_SECONDS = 5.0
-
-Say = Callable[[str], None]
 
 
 def tell_story(*, data: Path | None, keep: bool, as_json: bool) -> int:
@@ -77,8 +67,8 @@ def tell_story(*, data: Path | None, keep: bool, as_json: bool) -> int:
 
     facts = Facts()
     began = time.monotonic()
-    with ending_on_signals(), _folder(data, keep=keep) as folder:
-        with _nothing_left(facts) as started:
+    with ending_on_signals(), ground.folder(data, keep=keep) as folder:
+        with ground.nothing_left(facts.checks) as started:
             _tell(facts, folder, started, say)
         facts.seconds = time.monotonic() - began
     if as_json:
@@ -104,7 +94,7 @@ def _tell(facts: Facts, folder: Path, started: set[psutil.Process], say: Say) ->
         say("3. A worker in a process of its own. Five signed commands go into the ledger; Redis rings the doorbell.")
         with (
             (folder / "worker.log").open("ab") as log,
-            ChildProcess("worker", _environment(settings), log=log) as worker,
+            ChildProcess("worker", ground.environment(settings), log=log) as worker,
         ):
             say(f"   worker: process {worker.pid}, its log: {log.name}")
             _roll_back(facts, here, before, say)
@@ -211,43 +201,3 @@ def _tell_end(facts: Facts, say: Say) -> None:
         say("")
     report.tell_checks(facts.checks)
     say(f"\n{'All of it holds' if facts.ok else 'NOT all of it holds'}, after {facts.seconds:.0f} s.")
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    """Give the worker these settings and nothing that is configured here."""
-    alone = {name: value for name, value in os.environ.items() if not name.startswith("STEPBACK_")}
-    config = settings.data / "stepback.toml"
-    config.touch()
-    # Any free port: a worker of somebody else's may have the usual one.
-    ours = {"STEPBACK_CONFIG": str(config.absolute()), "STEPBACK_WORKER_METRICS_PORT": "0"}
-    return {**alone, **as_environment(settings), **ours}
-
-
-@contextmanager
-def _folder(data: Path | None, *, keep: bool) -> Iterator[Path]:
-    if data is not None:
-        if data.exists() and any(data.iterdir()):
-            raise BadConfiguration(f"{data} is not empty; the demo needs a new folder, or none to make its own")
-        make_data_folder(data)
-        yield data.absolute()
-        return
-    folder = Path(tempfile.mkdtemp(prefix="stepback-demo-"))
-    if os.geteuid() == 0:
-        # PostgreSQL refuses to run as root: another account has to pass through.
-        folder.chmod(0o711)
-    try:
-        yield folder
-    finally:
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _nothing_left(facts: Facts) -> Iterator[set[psutil.Process]]:
-    """See that no process outlives the block: neither those put into the set nor any other child."""
-    started: set[psutil.Process] = set()
-    yield started
-    started.update(psutil.Process().children(recursive=True))
-    _, left = psutil.wait_procs(started, timeout=_GONE_SECONDS)
-    facts.left_running = len(left)
-    facts.checks.append(Check(f"of {len(started)} processes none is left running", bool(started) and not left))

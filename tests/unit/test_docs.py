@@ -51,7 +51,7 @@ def test_every_setting_is_listed() -> None:
     """docs/configuration.md shows every key of every section, with its default where that is one value."""
     text = (_DOCS / "configuration.md").read_text(encoding="utf-8")
     for name, section in _SECTIONS.items():
-        (shown,) = re.findall(rf"^\[{name}\]\n(.*?)^\n", text, re.MULTILINE | re.DOTALL)
+        (shown,) = re.findall(rf"^\[{name}\].*?\n(.*?)^\n", text, re.MULTILINE | re.DOTALL)
         given = dict(re.findall(r"^(\w+) = (.*?)\s*(?:#.*)?$", shown, re.MULTILINE))
 
         assert set(given) == set(section.model_fields), name

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import Metric
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.metrics import MetricWrapperBase
 
 from ledger.model import Kind, Phase, State
 from ledger.settings import MonitorSettings
 from ledger.watching import Figures, Incident, OpenRun, Sight
+from tests.metric_names import used_in_dashboards, used_in_rule_tests, used_in_rules
 from worker import metrics
 from worker.monitor import collector, figures
 from worker.monitor.chain import Chain
@@ -38,20 +39,20 @@ def documented(section: str) -> Declared:
 
 def of_workers() -> Declared:
     """Return what a worker declares."""
-    return _registered(vars(metrics).values())
+    return _registered(metrics.REGISTRY)
 
 
 def of_monitor() -> Declared:
     """Return what a monitor declares: what it counts itself, and what it reads, as if there were something of all."""
-    return {**_registered(vars(figures).values()), **_read()}
+    return {**_registered(figures.REGISTRY), **_read()}
 
 
-def _registered(found: Iterable[object]) -> Declared:
+def _registered(registry: CollectorRegistry) -> Declared:
     declared = {}
-    for each in found:
-        if isinstance(each, MetricWrapperBase):
-            (family,) = each.describe()
-            declared[_full(family)] = (family.type, frozenset(each._labelnames))
+    for each in registry._collector_to_names:
+        known = each._labelnames if isinstance(each, MetricWrapperBase) else ()
+        for family in each.describe() if isinstance(each, MetricWrapperBase) else each.collect():
+            declared[_full(family)] = (family.type, frozenset(known))
     return declared
 
 
@@ -78,7 +79,7 @@ def _read() -> Declared:
     return {_full(family): (family.type, frozenset(family.samples[0].labels)) for family in families}
 
 
-@pytest.mark.parametrize(("section", "declared"), [("Workers", of_workers()), ("Monitor", of_monitor())])
+@pytest.mark.parametrize(("section", "declared"), [("Of a worker", of_workers()), ("Of the monitor", of_monitor())])
 def test_what_is_declared_is_documented(section: str, declared: Declared) -> None:
     """And the other way round."""
     assert documented(section) == declared
@@ -89,6 +90,12 @@ def test_a_name_says_whose_it_is_and_what_it_is_counted_in(name: str) -> None:
     """It begins with stepback_, and nothing is in milliseconds or kilobytes."""
     assert re.fullmatch(r"stepback(_[a-z]+)+", name)
     assert not re.search(r"milli|_ms|_kb|_mb|minutes|_age", name)
+
+
+@pytest.mark.parametrize("used", [used_in_rules, used_in_rule_tests, used_in_dashboards])
+def test_what_is_used_is_declared(used: Callable[[], set[str]]) -> None:
+    """Rules, their tests and dashboards look at nothing that nobody shows."""
+    assert used() <= {*of_workers(), *of_monitor()}
 
 
 def test_nobody_declares_what_another_does() -> None:

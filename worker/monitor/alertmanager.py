@@ -8,8 +8,9 @@ Source: Alertmanager API v2, api/v2/openapi.yaml.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -70,16 +71,18 @@ class Heading:
         }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Alertmanager:
     """One Alertmanager."""
 
     url: str
     client: httpx.Client
     heading: Heading
+    #: Alerts that it held at the last telling and that we did not see: over, unless another monitor has just seen them.
+    doubts: set[frozenset[tuple[str, str]]] = field(default_factory=set)
 
     def tell(self, troubles: Sequence[Trouble], is_over: Callable[[Labels], bool]) -> None:
-        """Post what stands, and end what it holds of ours that does not.
+        """Post what stands, and end what it holds of ours that does not: what is missing from two looks in a row.
 
         Args:
             troubles: All that stands.
@@ -90,15 +93,14 @@ class Alertmanager:
         """
         now = datetime.now(UTC)
         standing = {frozenset(self.heading.labels(trouble).items()) for trouble in troubles}
-        over = [
-            {**alert, "endsAt": now.isoformat()}
-            for alert in self._held()
-            if frozenset(alert["labels"].items()) not in standing and is_over(alert["labels"])
-        ]
+        held = {frozenset(alert["labels"].items()): alert for alert in self._held()}
+        gone = {known for known, alert in held.items() if known not in standing and is_over(alert["labels"])}
+        over = [{**held[known], "endsAt": now.isoformat()} for known in gone & self.doubts]
         alerts = [*(self.heading.alert(trouble, now) for trouble in troubles), *over]
         if alerts:
             answer = self.client.post(f"{self.url}/api/v2/alerts", json=alerts)
             answer.raise_for_status()
+        self.doubts = gone - self.doubts
 
     def _held(self) -> list[dict[str, Any]]:
         """Return the alerts that it holds of this installation, from whichever monitor."""
@@ -111,6 +113,8 @@ class Alertmanager:
 
 def connect(urls: Sequence[str], heading: Heading) -> list[Alertmanager]:
     """Return the Alertmanagers at some addresses; nothing is connected yet."""
+    # It logs every URL that it asks, and one may hold a password.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     client = httpx.Client(timeout=_TIMEOUT_SECONDS, trust_env=False)
     return [Alertmanager(url.rstrip("/"), client, heading) for url in urls]
 

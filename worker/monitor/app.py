@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from importlib.metadata import version
 from queue import SimpleQueue
 
 import structlog
@@ -38,13 +39,12 @@ _LOOK_SECONDS = 0.5
 log = structlog.get_logger(__name__)
 
 
-def serve(settings: Settings, *, canary: Callable[[], object], version: str) -> int:
+def serve(settings: Settings, *, canary: Callable[[], object]) -> int:
     """Watch until SIGTERM or SIGINT; return the process's exit code.
 
     Args:
         settings: With URLs for ledger and Redis.
         canary: Sends one command through the house that touches no target.
-        version: Of Stepback.
 
     Raises:
         StepbackError: It cannot start; the message says why.
@@ -58,7 +58,7 @@ def serve(settings: Settings, *, canary: Callable[[], object], version: str) -> 
     chain = Chain(engine, settings.monitor.verify_seconds)
     quarantines = Quarantines(settings.targets, settings.monitor.expiry_notice)
     counted = partial(queue.look, client, settings.redis.namespace)
-    house = House(engine, counted, chain, quarantines, version)
+    house = House(engine, counted, chain, quarantines, version("stepback-pg"))
     watch = _watch(settings, engine, chain, quarantines)
     port = _expose(settings, house)
     chores = [

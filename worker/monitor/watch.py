@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final, Protocol
 
 import httpx
@@ -14,11 +16,15 @@ from sqlalchemy import Engine
 
 from ledger.database import transaction
 from ledger.errors import LedgerUnreachable
-from ledger.watching import look
+from ledger.watching import Sight, look
 from worker.monitor import figures, runs
 from worker.monitor.alertmanager import Alertmanager, Labels, reason
 from worker.monitor.limits import Limits
+from worker.monitor.question import NoAnswerYet, Question
 from worker.monitor.trouble import Alert, Trouble, told
+
+#: How long a round waits for the ledger.
+_ANSWER_SECONDS: Final = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -46,15 +52,12 @@ _OF_RUNS: Final = frozenset(
 )
 
 
-#: How long a look may take, a server that is frozen being waited for otherwise for ever.
-_ANSWER_SECONDS: Final = 5.0
-
-
 class LedgerView:
     """The runs in the ledger. While it does not answer, what was last seen stands."""
 
     def __init__(self, engine: Engine, limits: Limits, contacts: Mapping[str, str], patience: timedelta) -> None:
         self._engine = engine
+        self._question = Question(self._ask)
         self._limits = limits
         self._contacts = contacts
         self._patience = patience
@@ -62,35 +65,30 @@ class LedgerView:
         self._silent_since: datetime | None = None
         #: Nothing is known before the first look.
         self._looked = False
-        self._looking: threading.Thread | None = None
 
     def look(self) -> None:
-        """Look once; a look that takes too long goes on by itself, and counts as no answer until it is through."""
-        if self._looking is None or not self._looking.is_alive():
-            self._looking = threading.Thread(target=self._look, name="look", daemon=True)
-            self._looking.start()
-        self._looking.join(_ANSWER_SECONDS)
-        if self._looking.is_alive():
-            self._had_no_answer()
-
-    def _look(self) -> None:
-        began = time.monotonic()
+        """Look once."""
         try:
-            with transaction(self._engine) as conn:
-                sight = look(conn)
-        except LedgerUnreachable:
+            sight = self._question.answer(_ANSWER_SECONDS)
+        except (LedgerUnreachable, NoAnswerYet):
             return self._had_no_answer()
         except Exception:
             # Nor is a ledger of any use that answers and cannot be read.
             log.exception("look_broke")
             return self._had_no_answer()
-        figures.SCAN_SECONDS.observe(time.monotonic() - began)
         self._seen = runs.troubles(sight, self._limits, self._contacts)
         self._silent_since, self._looked = None, True
         return None
 
     def _had_no_answer(self) -> None:
         self._silent_since = self._silent_since or datetime.now(UTC)
+
+    def _ask(self) -> Sight:
+        began = time.monotonic()
+        with transaction(self._engine) as conn:
+            sight = look(conn)
+        figures.SCAN_SECONDS.observe(time.monotonic() - began)
+        return sight
 
     def troubles(self) -> Sequence[Trouble]:
         """Return what is wrong with runs, or with the ledger itself."""
@@ -123,7 +121,9 @@ class Watch:
         self._post_seconds = post_seconds
         self._told: frozenset[tuple[str, str]] | None = None
         self._told_at = 0.0
+        #: How those failed that did not take the last telling.
         self._failing: dict[str, Mapping[str, str]] = {}
+        self._pool = ThreadPoolExecutor(max(1, len(alertmanagers)), "alertmanager")
         self._happened = threading.Event()
 
     def happened(self) -> None:
@@ -142,14 +142,16 @@ class Watch:
         troubles = [trouble for view in self._views for trouble in view.troubles()]
         figures.stand(troubles)
         now, seen = time.monotonic(), frozenset((t.alert.value, str(sorted(t.about.items()))) for t in troubles)
-        if seen != self._told or self._failing or now - self._told_at >= self._post_seconds:
+        doubtful = any(alertmanager.doubts for alertmanager in self._alertmanagers)
+        if seen != self._told or self._failing or doubtful or now - self._told_at >= self._post_seconds:
             self._tell(troubles)
             self._told, self._told_at = seen, now
         return troubles
 
     def _tell(self, troubles: Sequence[Trouble]) -> None:
-        for number, alertmanager in enumerate(self._alertmanagers, start=1):
-            failure = _attempt(lambda each=alertmanager: each.tell(troubles, self._is_over))  # type: ignore[misc]  # mypy infers no type for the default
+        """Tell all of them at once: one that hangs keeps nobody else from hearing."""
+        came = self._pool.map(partial(_attempt, troubles, self._is_over), self._alertmanagers)
+        for number, (alertmanager, failure) in enumerate(zip(self._alertmanagers, came, strict=True), start=1):
             known = self._failing.pop(alertmanager.url, None)
             figures.POSTS.labels("accepted" if failure is None else failure["result"]).inc()
             if failure is not None:
@@ -161,9 +163,11 @@ class Watch:
         return any(view.is_known(labels) for view in self._views)
 
 
-def _attempt(act: Callable[[], None]) -> Mapping[str, str] | None:
+def _attempt(
+    troubles: Sequence[Trouble], is_over: Callable[[Labels], bool], alertmanager: Alertmanager
+) -> Mapping[str, str] | None:
     try:
-        act()
+        alertmanager.tell(troubles, is_over)
     except httpx.HTTPError as error:
         return reason(error)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

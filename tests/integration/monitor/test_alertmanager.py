@@ -117,8 +117,13 @@ def test_what_does_not_stand_any_more_is_resolved(start_alertmanager: StartAlert
     other = replace(FAILED, about={**FAILED.about, "run": "8"})
     client(alertmanager.url).tell([FAILED, other], _known)
 
-    client(alertmanager.url).tell([other], _known)
+    another = client(alertmanager.url)
+    another.tell([other], _known)
+    # Another monitor may just have seen it: one look says nothing.
+    once = alertmanager.names()
+    another.tell([other], _known)
 
+    assert once == ["StepbackRunFailed"] * 2
     (held,) = alertmanager.holds()
     assert held["labels"]["run"] == "8"
 
@@ -129,8 +134,8 @@ def test_everything_may_be_well(start_alertmanager: StartAlertmanager, client: C
     way = client(alertmanager.url)
     way.tell([FAILED], _known)
 
-    way.tell([], _known)
-    way.tell([], _known)
+    for _ in range(3):
+        way.tell([], _known)
 
     assert alertmanager.holds() == []
 
@@ -141,10 +146,12 @@ def test_of_what_is_not_known_nothing_is_resolved(start_alertmanager: StartAlert
     way = client(alertmanager.url)
     way.tell([FAILED, BROKEN], _known)
 
-    way.tell([], lambda labels: labels["alertname"] == "StepbackAuditChainBroken")
+    for _ in range(3):
+        way.tell([], lambda labels: labels["alertname"] == "StepbackAuditChainBroken")
 
     assert alertmanager.names() == ["StepbackRunFailed"]
-    way.tell([], _unknown)
+    for _ in range(3):
+        way.tell([], _unknown)
     assert alertmanager.names() == ["StepbackRunFailed"]
 
 
@@ -155,7 +162,9 @@ def test_alerts_of_others_are_left_alone(start_alertmanager: StartAlertmanager, 
     theirs = {"alertname": "StepbackNoWorkers", "source": "prometheus", "installation": str(HEADING.installation)}
     httpx.post(f"{alertmanager.url}/api/v2/alerts", json=[{"labels": theirs}], trust_env=False).raise_for_status()
 
-    client(alertmanager.url).tell([], _known)
+    way = client(alertmanager.url)
+    for _ in range(3):
+        way.tell([], _known)
 
     assert alertmanager.names() == ["StepbackNoWorkers", "StepbackRunFailed"]
 

@@ -1,0 +1,1 @@
+"""What watches Stepback from outside: rules, routes, dashboards and the runbook; package data, no code."""
