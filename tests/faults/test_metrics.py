@@ -54,7 +54,7 @@ def _label_sets() -> set[str]:
     for name, kind, names, _ in _documented("metrics.md"):
         labels = [] if names == "—" else names.split(", ")
         for given in product(*(values[label] for label in labels)):
-            inner = ",".join(f'{label}="{value}"' for label, value in zip(labels, given, strict=True))
+            inner = ",".join(sorted(f'{label}="{value}"' for label, value in zip(labels, given, strict=True)))
             promised.add(f"{name}{'_count' if kind == 'histogram' else ''}{f'{{{inner}}}' if inner else ''}")
     return promised
 
