@@ -10,7 +10,11 @@ _BEAT = text(
     """
     INSERT INTO ledger.workers (worker, alive_until)
     VALUES (:worker, clock_timestamp() + make_interval(secs => :alive_seconds))
-    ON CONFLICT (worker) DO UPDATE SET alive_until = excluded.alive_until
+    ON CONFLICT (worker) DO UPDATE SET
+        alive_until = excluded.alive_until,
+        -- In a container the next worker has the name of the last one.
+        started_at = CASE WHEN workers.alive_until <= clock_timestamp()
+                          THEN excluded.started_at ELSE workers.started_at END
     """
 )
 

@@ -1,4 +1,4 @@
-"""up: servers, schemas, sample and a worker in the foreground, on data that stays."""
+"""up: servers, schemas, sample, a worker and a monitor in the foreground, on data that stays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TARGET = ("--target", "goodbuy_hq")
 @pytest.fixture
 def embedded(bare: CommandLine, data_folder: Path) -> CommandLine:
     """Give a command line with nothing configured but the data folder."""
-    return bare.but(STEPBACK_DATA=str(data_folder), STEPBACK_WORKER_METRICS_PORT="0")
+    return bare.but(STEPBACK_DATA=str(data_folder), STEPBACK_WORKER_METRICS_PORT="0", STEPBACK_MONITOR_METRICS_PORT="0")
 
 
 def _processes_of(data: Path) -> list[psutil.Process]:
@@ -33,8 +33,8 @@ def _processes_of(data: Path) -> list[psutil.Process]:
     return found
 
 
-def _workers(log: Path) -> list[int]:
-    return [int(pid) for pid in re.findall(r"worker started, process (\d+)", log.read_text(encoding="utf-8"))]
+def _started(log: Path, what: str = "worker") -> list[int]:
+    return [int(pid) for pid in re.findall(rf"{what} started, process (\d+)", log.read_text(encoding="utf-8"))]
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> Callable[[], bool]:
@@ -43,14 +43,20 @@ def _has_ended(process: subprocess.Popen[bytes]) -> Callable[[], bool]:
 
 @pytest.mark.timeout(300)
 def test_up_from_nothing(embedded: CommandLine, data_folder: Path, tmp_path: Path) -> None:
-    """From nothing: sample, plans and a worker that is started again when it dies; Ctrl-C ends all; the data stays."""
+    """From nothing: sample, plans, a worker and a monitor that are started again when they die; Ctrl-C ends all; the
+    data stays.
+    """
     log, second, third = (tmp_path / name for name in ("first.log", "second.log", "third.log"))
 
     with embedded.running("up", log=log) as up:
         wait_for("the worker", said(log, "worker_started"))
         rolled = embedded.succeed("rollback", "add_health_alerts", *_TARGET, "--wait")
-        psutil.Process(_workers(log)[0]).kill()
-        wait_for("another worker", lambda: len(_workers(log)) == 2)
+        psutil.Process(_started(log)[0]).kill()
+        wait_for("another worker", lambda: len(_started(log)) == 2)
+        wait_for("the monitor", said(log, "monitor_started"))
+        psutil.Process(_started(log, "monitor")[0]).kill()
+        wait_for("another monitor", lambda: len(_started(log, "monitor")) == 2)
+        wait_for("it to watch", lambda: log.read_text(encoding="utf-8").count("monitor_started") == 2)
         back = embedded.succeed("recover", str(rolled["run"]), "--wait")
         (target,) = embedded.succeed("targets")
         with embedded.running("up", log=second) as other:
@@ -75,16 +81,17 @@ def test_up_from_nothing(embedded: CommandLine, data_folder: Path, tmp_path: Pat
 
 
 @pytest.mark.timeout(300)
-def test_no_worker_outlives_a_killed_up(embedded: CommandLine, data_folder: Path, tmp_path: Path) -> None:
-    """Killed outright, `up` takes its worker along; the next one takes over the servers that were left."""
+def test_no_child_outlives_a_killed_up(embedded: CommandLine, data_folder: Path, tmp_path: Path) -> None:
+    """Killed outright, `up` takes worker and monitor along; the next one takes over the servers that were left."""
     log, second = tmp_path / "first.log", tmp_path / "second.log"
     with embedded.running("up", log=log) as up:
         wait_for("the worker", said(log, "worker_started"))
+        wait_for("the monitor", said(log, "monitor_started"))
         up.kill()
         up.wait()
 
-    (worker,) = _workers(log)
-    wait_for("the worker to end", lambda: not psutil.pid_exists(worker))
+    for pid in (*_started(log), *_started(log, "monitor")):
+        wait_for("the child to end", lambda pid=pid: not psutil.pid_exists(pid))  # type: ignore[misc]  # mypy infers no type for the default
     with embedded.running("up", log=second) as up:
         wait_for("the worker", said(second, "worker_started"))
     assert up.returncode == 0

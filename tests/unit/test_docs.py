@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import pkgutil
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
-from prometheus_client.metrics import MetricWrapperBase
 
 from ledger.errors import Failed, Refused, StepbackError
+from ledger.settings import _SECTIONS
 from tests import metric_names
-from worker import metrics
-from worker.monitor import collector, figures
 
 _DOCS = Path(__file__).parent.parent.parent / "docs"
 
@@ -43,35 +40,6 @@ def test_every_error_code_is_listed_with_its_exit_code() -> None:
     assert {code: row[0] for code, row in _rows("errors.md").items()} == codes
 
 
-def _declared(registry: CollectorRegistry) -> dict[str, list[str]]:
-    """Return kind and labels of every metric of a registry that is not read from elsewhere."""
-    found = {}
-    for metric in registry._collector_to_names:
-        if isinstance(metric, MetricWrapperBase):
-            (family,) = metric.describe()
-            labels = ", ".join(f"`{label}`" for label in metric._labelnames)
-            found[family.name + ("_total" if family.type == "counter" else "")] = [family.type, labels or "—"]
-    return found
-
-
-def _read() -> set[str]:
-    """Return the names of the metrics that are read when they are asked for."""
-    made = {*re.findall(r"_(?:gauge|single|moment)\(\s*\"(\w+)\"", inspect.getsource(collector))}
-    whole = re.findall(r"(\w+)MetricFamily\(\s*\"(\w+)\"", inspect.getsource(collector) + inspect.getsource(metrics))
-    return {f"stepback_{name}" for name in made} | {
-        name + ("_total" if kind == "Counter" else "") for kind, name in whole
-    }
-
-
-def test_every_metric_is_listed() -> None:
-    """docs/metrics.md lists exactly the metrics that a worker and a monitor expose, with kind and labels."""
-    listed = {name: row[:2] for name, row in _rows("metrics.md").items()}
-    declared = _declared(metrics.REGISTRY) | _declared(figures.REGISTRY)
-
-    assert listed.keys() == declared.keys() | _read()
-    assert {name: listed[name] for name in declared} == declared
-
-
 def test_every_metric_that_is_watched_exists() -> None:
     """Rules, their tests and the dashboards use what is exposed, and nothing else."""
     used = metric_names.used_in_rules() | metric_names.used_in_rule_tests() | metric_names.used_in_dashboards()
@@ -85,3 +53,17 @@ def test_links_between_documents_lead_somewhere(document: str) -> None:
     for path in [_DOCS.parent / "README.md", *_DOCS.rglob(document)]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_every_setting_is_listed() -> None:
+    """docs/configuration.md shows every key of every section, with its default where that is one value."""
+    text = (_DOCS / "configuration.md").read_text(encoding="utf-8")
+    for name, section in _SECTIONS.items():
+        (shown,) = re.findall(rf"^\[{name}\].*?\n(.*?)^\n", text, re.MULTILINE | re.DOTALL)
+        given = dict(re.findall(r"^(\w+) = (.*?)\s*(?:#.*)?$", shown, re.MULTILINE))
+
+        assert set(given) == set(section.model_fields), name
+        for key, value in given.items():
+            default = section.model_fields[key].default
+            if isinstance(default, int | float) or (isinstance(default, str) and default):
+                assert tomllib.loads(f"it = {value}")["it"] == default, key

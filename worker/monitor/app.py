@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -32,6 +33,8 @@ from worker.stops import listen, stopped
 
 #: How often the audit chain is walked on, and tried.
 _CHAIN_SECONDS = 5.0
+#: How often it is seen whether a signal has come.
+_LOOK_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -87,7 +90,14 @@ def _go_on(watch: Watch, stops: SimpleQueue[int], scan_seconds: float) -> None:
         except Exception:
             # A monitor that ended here would leave everybody without one.
             log.exception("round_broke", of="watch")
-        watch.wait(scan_seconds)
+        _wait(watch, stops, time.monotonic() + scan_seconds)
+
+
+def _wait(watch: Watch, stops: SimpleQueue[int], until: float) -> None:
+    """Wait for the next round, or until something happens or a signal has come."""
+    while (left := until - time.monotonic()) > 0 and not stopped(stops):
+        if watch.wait(min(left, _LOOK_SECONDS)):
+            return
 
 
 def _watch(settings: Settings, engine: Engine, chain: Chain, quarantines: Quarantines) -> Watch:

@@ -65,7 +65,10 @@ class Chain:
         if self._broken is not None and not whole:
             return
         with transaction(self._engine) as conn:
-            found = audit.verify(conn, audit.START if whole else self._until)
+            # On from where it was seen to hold, also when all of it is walked: what was cut off since holds by itself.
+            found = audit.verify(conn, self._until)
+            if found.ok and whole and self._until != audit.START:
+                found = audit.verify(conn)
         if whole:
             self._walked, self.verified_at = time.monotonic(), datetime.now(UTC)
         if found.ok:

@@ -83,6 +83,10 @@ class House(Collector):
                 found = act()
             except (LedgerUnreachable, RedisError, OSError):
                 self._errors[part] += 1
+            except Exception:
+                # Whatever it is, the other parts are shown.
+                log.exception("look_broke", of=part)
+                self._errors[part] += 1
         self._up[part] = found is not None
         return found
 

@@ -43,12 +43,15 @@ class Listener:
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
-        # What came before is in the ledger, which is looked through anyway.
-        last: Any = "$"
+        last: bytes | None = None
         while not self._stopped.is_set():
             try:
+                # "$" would mean the end at each call, and skip what comes between two.
+                last = self._end() if last is None else last
                 found: Any = self._client.xread({self._stream: last}, count=100, block=_BLOCK_MS)
             except (RedisError, OSError):
+                # What comes meanwhile is in the ledger, which is looked through anyway.
+                last = None
                 self._stopped.wait(_PAUSE_SECONDS)
                 continue
             for entry, fields in found[0][1] if found else ():
@@ -56,10 +59,15 @@ class Listener:
                 if _is_of_run(fields.get(FIELD.encode())):
                     self._happened()
 
+    def _end(self) -> bytes:
+        """Return the id of the newest entry."""
+        newest: Any = self._client.xrevrange(self._stream, count=1)
+        return bytes(newest[0][0]) if newest else b"0"
+
 
 def _is_of_run(body: bytes | None) -> bool:
     try:
         return str(json.loads(body or b"{}")["type"]).startswith("stepback.run_")
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         # Anybody may have put anything there.
         return False

@@ -43,15 +43,15 @@ def look(client: Redis, namespace: str) -> Queue:
     asked.llen(f"{namespace}:{POISON_KEY}")
     asked.lindex(name, 0)
     for worker in workers:
-        asked.scard(f"{namespace}:__acks__.{worker.decode()}.{QUEUE}")
+        asked.scard(f"{namespace}:__acks__.{worker.decode(errors='replace')}.{QUEUE}")
     ready, delayed, dead, poison, first, *held = asked.execute()
     return Queue(ready, delayed, sum(held), dead, poison, _sent(client, name, first))
 
 
 def _sent(client: Redis, name: str, message_id: bytes | None) -> datetime | None:
-    body = None if message_id is None else client.hget(f"{name}.msgs", message_id.decode())
     try:
+        body = None if message_id is None else client.hget(f"{name}.msgs", message_id.decode())
         return None if body is None else datetime.fromtimestamp(json.loads(body)["message_timestamp"] / 1000, UTC)
-    except (ValueError, TypeError, KeyError, OverflowError, OSError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         # Anybody may have put anything there.
         return None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from ledger.model import Phase, State
+from ledger.model import Kind, Phase, State
 from ledger.watching import Incident, OpenRun, Sight
 from worker.monitor.limits import Limits
 from worker.monitor.trouble import Alert, Trouble, lasting, told
@@ -22,6 +22,8 @@ _MEANS: Final = {
     Alert.RUN_NEEDS_OPERATOR: "It stopped where only a person can tell what is right; nothing goes on by itself.",
     Alert.VALIDATION_FAILED: "It is committed, and checks of what it touched do not hold.",
 }
+
+_NOUNS: Final = {Kind.RECOVER: "recovery", Kind.VALIDATE: "validation"}
 
 
 def troubles(sight: Sight, limits: Limits, contacts: Mapping[str, str]) -> list[Trouble]:
@@ -41,16 +43,17 @@ def troubles(sight: Sight, limits: Limits, contacts: Mapping[str, str]) -> list[
 def _of_run(run: OpenRun, limits: Limits, contacts: Mapping[str, str]) -> Iterator[Trouble]:
     """Say what would be wrong with a run, each from its own moment on."""
     if run.state is State.AWAITING_APPROVAL:
-        yield _waiting(run, limits.approval, contacts)
-    if run.state is not State.IN_PROGRESS or run.progressed_at is None or run.lease_until is None:
+        found = _waiting(run, limits.approval, contacts)
+    elif run.state is State.IN_PROGRESS and run.progressed_at is not None and run.lease_until is not None:
+        limit = limits.stuck[run.phase or Phase.PREFLIGHT]
+        silent = _stuck(run, run.progressed_at, limit, "has got nowhere", contacts)
+        lapsed = _stuck(run, run.lease_until, limits.lease_grace, "has lost its worker", contacts)
+        found = min((silent, lapsed), key=lambda trouble: trouble.since)
+    else:
         return
-    limit = limits.stuck[run.phase or Phase.PREFLIGHT]
-    silent = _stuck(run, run.progressed_at, limit, "has got nowhere", contacts)
-    lapsed = _stuck(run, run.lease_until, limits.lease_grace, "has lost its worker", contacts)
-    first = min((silent, lapsed), key=lambda trouble: trouble.since)
-    # What somebody has taken note of is trouble again only if it got on since.
-    if run.acknowledged_at is None or run.acknowledged_at < run.progressed_at:
-        yield first
+    # Somebody can take note of what is trouble, not of what may become it.
+    if run.acknowledged_at is None or run.acknowledged_at < found.since:
+        yield found
 
 
 def _stuck(run: OpenRun, since: datetime, limit: timedelta, what: str, contacts: Mapping[str, str]) -> Trouble:
@@ -105,7 +108,7 @@ def _of_incident(incident: Incident, contacts: Mapping[str, str]) -> Trouble:
 
 
 def _label(run: OpenRun | Incident) -> str:
-    return f"run {run.run}, a {run.kind} of {run.migration or 'everything'} on {run.target},"
+    return f"run {run.run}, a {_NOUNS.get(run.kind, run.kind)} of {run.migration or 'everything'} on {run.target},"
 
 
 def _about(run: OpenRun | Incident) -> dict[str, str]:

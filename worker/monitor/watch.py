@@ -71,10 +71,17 @@ class LedgerView:
         try:
             sight = self._question.answer(_ANSWER_SECONDS)
         except (LedgerUnreachable, NoAnswerYet):
-            self._silent_since = self._silent_since or datetime.now(UTC)
-            return
+            return self._had_no_answer()
+        except Exception:
+            # Nor is a ledger of any use that answers and cannot be read.
+            log.exception("look_broke")
+            return self._had_no_answer()
         self._seen = runs.troubles(sight, self._limits, self._contacts)
         self._silent_since, self._looked = None, True
+        return None
+
+    def _had_no_answer(self) -> None:
+        self._silent_since = self._silent_since or datetime.now(UTC)
 
     def _ask(self) -> Sight:
         began = time.monotonic()
@@ -123,10 +130,11 @@ class Watch:
         """Let the next round begin at once."""
         self._happened.set()
 
-    def wait(self, seconds: float) -> None:
-        """Wait for the next round, or until something happens."""
-        self._happened.wait(seconds)
+    def wait(self, seconds: float) -> bool:
+        """Wait for the next round, or until something happens; return whether it did."""
+        happened = self._happened.wait(seconds)
         self._happened.clear()
+        return happened
 
     def round(self) -> Sequence[Trouble]:
         """Look once and tell what is new, and all of it every so often; return what stands."""
@@ -162,6 +170,6 @@ def _attempt(
         alertmanager.tell(troubles, is_over)
     except httpx.HTTPError as error:
         return reason(error)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {"result": "rejected", "reason": "its answer is not Alertmanager's"}
     return None

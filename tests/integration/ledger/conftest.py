@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID, uuid4
@@ -12,7 +13,8 @@ import pytest
 from ledger import runs
 from ledger.commands import record
 from ledger.database import transaction
-from ledger.model import Command, Kind
+from ledger.model import Command, Json, Kind, State
+from tests.endings import begin, settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +47,21 @@ class Take(Protocol):
     """Claims a command, a new one unless it is given."""
 
     def __call__(self, command: Command | None = None, *, lease_seconds: float = 60) -> Claim: ...  # noqa: D102 - see above
+
+
+class End(Protocol):
+    """Takes a new command all the way to an end, and returns its run."""
+
+    def __call__(  # noqa: D102 - the class says it
+        self,
+        state: State,
+        *,
+        kind: Kind = Kind.ROLLBACK,
+        target: str = "shop",
+        migration: str | None = "add_prices",
+        subject_run: int | None = None,
+        result: Mapping[str, Json] | None = None,
+    ) -> int: ...
 
 
 @pytest.fixture
@@ -97,6 +114,25 @@ def take(ledger_engine: Engine, queue: Queue) -> Take:
         return claimed
 
     return claim
+
+
+@pytest.fixture
+def end(ledger_engine: Engine) -> End:
+    """Give a function that has a command recorded, claimed and settled."""
+
+    def all_the_way(
+        state: State,
+        *,
+        kind: Kind = Kind.ROLLBACK,
+        target: str = "shop",
+        migration: str | None = "add_prices",
+        subject_run: int | None = None,
+        result: Mapping[str, Json] | None = None,
+    ) -> int:
+        claim = begin(ledger_engine, kind=kind, target=target, migration=migration, subject_run=subject_run)
+        return settle(ledger_engine, claim, state, result)
+
+    return all_the_way
 
 
 @pytest.fixture
