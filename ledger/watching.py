@@ -41,6 +41,26 @@ _INCIDENTS: Final = text(
     """
 )
 
+#: For so long an end is told again and again: whoever was away meanwhile, monitor or Alertmanager, is to hear of it.
+_LATELY: Final = "interval '15 minutes'"
+#: Of so many runs at most.
+_NEWEST: Final = 500
+
+_OVER: Final = text(
+    f"""
+    SELECT run.run, CAST(NULL AS text) AS incident, command.kind, command.target, command.migration,
+           run.finished_at AS at
+    FROM ledger.runs AS run JOIN ledger.commands AS command USING (command_id)
+    WHERE run.run > (SELECT max(run) FROM ledger.runs) - {_NEWEST} AND run.run > 0
+      AND run.finished_at > clock_timestamp() - {_LATELY}
+    UNION ALL
+    SELECT incident.run, incident.incident, command.kind, command.target, command.migration, incident.resolved_at
+    FROM ledger.incidents AS incident
+    JOIN ledger.runs AS run USING (run) JOIN ledger.commands AS command USING (command_id)
+    WHERE incident.resolved_at > clock_timestamp() - {_LATELY}
+    """
+)
+
 _NOW: Final = text("SELECT clock_timestamp()")
 
 _TALLY: Final = text("SELECT kind, state, runs FROM ledger.tally")
@@ -96,6 +116,19 @@ class Incident:
 
 
 @dataclass(frozen=True)
+class Over:
+    """A run that has lately ended, or an incident that was lately resolved."""
+
+    run: int
+    #: None: the run itself.
+    incident: str | None
+    kind: Kind
+    target: str
+    migration: str | None
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Sight:
     """The ledger at one moment."""
 
@@ -103,6 +136,7 @@ class Sight:
     now: datetime
     runs: tuple[OpenRun, ...]
     incidents: tuple[Incident, ...]
+    over: tuple[Over, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,7 +162,8 @@ def look(conn: Connection) -> Sight:
         Incident(**{**row._asdict(), "kind": Kind(row.kind), "phase": _phase(row.phase)})
         for row in conn.execute(_INCIDENTS)
     )
-    return Sight(conn.execute(_NOW).scalar_one(), runs, incidents)
+    over = tuple(Over(**{**row._asdict(), "kind": Kind(row.kind)}) for row in conn.execute(_OVER))
+    return Sight(conn.execute(_NOW).scalar_one(), runs, incidents, over)
 
 
 def figures(conn: Connection) -> Figures:

@@ -94,6 +94,8 @@ COMMENT ON COLUMN ledger.incidents.resolved_at IS 'Since when nobody has to look
 COMMENT ON COLUMN ledger.incidents.resolved_by IS 'Who acknowledged it, or which run succeeded';
 CREATE INDEX incidents_open ON ledger.incidents (run) WHERE resolved_at IS NULL;
 COMMENT ON INDEX ledger.incidents_open IS 'What the monitor raises';
+CREATE INDEX incidents_resolved ON ledger.incidents (resolved_at) WHERE resolved_at IS NOT NULL;
+COMMENT ON INDEX ledger.incidents_resolved IS 'What it has lately ceased to raise';
 GRANT SELECT ON ledger.incidents TO stepback_app;
 GRANT UPDATE (resolved_at, resolved_by) ON ledger.incidents TO stepback_app;
 

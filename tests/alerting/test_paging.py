@@ -29,8 +29,6 @@ from tests.alerting.receivers import DeadMan, Receiver
 from tests.faults.processes import Station, frozen, wait_for
 from tests.harness import TARGET, completed
 
-pytestmark = pytest.mark.skip(reason="stepback monitor is not there yet")
-
 #: Of either limit for a frozen worker: no step for three seconds; a lease of one and a grace of two.
 _CONFIGURED_SECONDS = 3.0
 #: What is promised beyond it.

@@ -29,8 +29,6 @@ from tests.alerting.prometheus import StartPrometheus
 from tests.alerting.receivers import Manner, Receiver
 from tests.faults.processes import Station, wait_for
 
-pytestmark = pytest.mark.skip(reason="stepback monitor is not there yet")
-
 _UNREACHABLE = "StepbackLedgerUnreachable"
 
 

@@ -53,8 +53,8 @@ class Heading:
             **{name: value for name, value in trouble.about.items() if value},
         }
 
-    def alert(self, trouble: Trouble, now: datetime) -> dict[str, Any]:
-        """Return an alert as Alertmanager takes it."""
+    def alert(self, trouble: Trouble, until: datetime) -> dict[str, Any]:
+        """Return an alert as Alertmanager takes it; it stands until then."""
         annotations = {
             "summary": trouble.summary,
             "description": trouble.description,
@@ -67,7 +67,7 @@ class Heading:
             "labels": self.labels(trouble),
             "annotations": {name: text for name, text in annotations.items() if text},
             "startsAt": trouble.since.isoformat(),
-            "endsAt": (now + _STANDS).isoformat(),
+            "endsAt": until.isoformat(),
         }
 
 
@@ -81,12 +81,16 @@ class Alertmanager:
     #: Alerts that it held at the last telling and that we did not see: over, unless another monitor has just seen them.
     doubts: set[frozenset[tuple[str, str]]] = field(default_factory=set)
 
-    def tell(self, troubles: Sequence[Trouble], is_over: Callable[[Labels], bool]) -> None:
+    def tell(
+        self, troubles: Sequence[Trouble], is_over: Callable[[Labels], bool], over: Sequence[Trouble] = ()
+    ) -> None:
         """Post what stands, and end what it holds of ours that does not: what is missing from two looks in a row.
 
         Args:
             troubles: All that stands.
             is_over: Whether an alert that is not among them is known to be over.
+            over: What is lately over. Told again and again: an end is lost when Alertmanager dies before it has passed
+                it on, and one that it never knew the beginning of does no harm.
 
         Raises:
             httpx.HTTPError: It did not take all of that.
@@ -95,8 +99,13 @@ class Alertmanager:
         standing = {frozenset(self.heading.labels(trouble).items()) for trouble in troubles}
         held = {frozenset(alert["labels"].items()): alert for alert in self._held()}
         gone = {known for known, alert in held.items() if known not in standing and is_over(alert["labels"])}
-        over = [{**held[known], "endsAt": now.isoformat()} for known in gone & self.doubts]
-        alerts = [*(self.heading.alert(trouble, now) for trouble in troubles), *over]
+        ends = [{**held[known], "endsAt": now.isoformat()} for known in gone & self.doubts]
+        ends += [
+            self.heading.alert(trouble, until=max(now, trouble.since))
+            for trouble in over
+            if frozenset(self.heading.labels(trouble).items()) not in standing
+        ]
+        alerts = [*(self.heading.alert(trouble, until=now + _STANDS) for trouble in troubles), *ends]
         if alerts:
             answer = self.client.post(f"{self.url}/api/v2/alerts", json=alerts)
             answer.raise_for_status()

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from ledger.model import Kind, Phase, State
-from ledger.watching import Incident, OpenRun, Sight
+from ledger.watching import Incident, OpenRun, Over, Sight
 from worker.monitor.limits import Limits
 from worker.monitor.trouble import Alert, Trouble, lasting, told
 
@@ -38,6 +38,14 @@ def troubles(sight: Sight, limits: Limits, contacts: Mapping[str, str]) -> list[
     for run in sight.runs:
         found += (trouble for trouble in _of_run(run, limits, contacts) if trouble.since <= sight.now)
     return found
+
+
+def over(sight: Sight) -> list[Trouble]:
+    """Return what is lately over, as what it was called while it stood; it may never have."""
+    return [
+        Trouble(_ALERTS[each.incident] if each.incident else Alert.RUN_STUCK, each.at, "", "", "", _about(each))
+        for each in sight.over
+    ]
 
 
 def _of_run(run: OpenRun, limits: Limits, contacts: Mapping[str, str]) -> Iterator[Trouble]:
@@ -111,5 +119,5 @@ def _label(run: OpenRun | Incident) -> str:
     return f"run {run.run}, a {_NOUNS.get(run.kind, run.kind)} of {run.migration or 'everything'} on {run.target},"
 
 
-def _about(run: OpenRun | Incident) -> dict[str, str]:
+def _about(run: OpenRun | Incident | Over) -> dict[str, str]:
     return {"target": run.target, "migration": run.migration or "", "kind": run.kind.value, "run": str(run.run)}

@@ -62,6 +62,8 @@ class LedgerView:
         self._contacts = contacts
         self._patience = patience
         self._seen: Sequence[Trouble] = ()
+        #: What is lately over.
+        self.over: Sequence[Trouble] = ()
         self._silent_since: datetime | None = None
         #: Nothing is known before the first look.
         self._looked = False
@@ -76,6 +78,7 @@ class LedgerView:
             # Nor is a ledger of any use that answers and cannot be read.
             log.exception("look_broke")
             return self._had_no_answer()
+        self.over = runs.over(sight)
         self._seen = runs.troubles(sight, self._limits, self._contacts)
         self._silent_since, self._looked = None, True
         return None
@@ -150,7 +153,7 @@ class Watch:
 
     def _tell(self, troubles: Sequence[Trouble]) -> None:
         """Tell all of them at once: one that hangs keeps nobody else from hearing."""
-        came = self._pool.map(partial(_attempt, troubles, self._is_over), self._alertmanagers)
+        came = self._pool.map(partial(_attempt, troubles, self._is_over, self._ledger.over), self._alertmanagers)
         for number, (alertmanager, failure) in enumerate(zip(self._alertmanagers, came, strict=True), start=1):
             known = self._failing.pop(alertmanager.url, None)
             figures.POSTS.labels("accepted" if failure is None else failure["result"]).inc()
@@ -164,10 +167,13 @@ class Watch:
 
 
 def _attempt(
-    troubles: Sequence[Trouble], is_over: Callable[[Labels], bool], alertmanager: Alertmanager
+    troubles: Sequence[Trouble],
+    is_over: Callable[[Labels], bool],
+    over: Sequence[Trouble],
+    alertmanager: Alertmanager,
 ) -> Mapping[str, str] | None:
     try:
-        alertmanager.tell(troubles, is_over)
+        alertmanager.tell(troubles, is_over, over)
     except httpx.HTTPError as error:
         return reason(error)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
