@@ -97,6 +97,13 @@ class OpenRun:
     #: When somebody last took note of it.
     acknowledged_at: datetime | None
 
+    @property
+    def is_noted(self) -> bool:
+        """Whether somebody took note of it, and it has not got on since."""
+        if self.acknowledged_at is None or self.progressed_at is None:
+            return False
+        return self.acknowledged_at >= self.progressed_at
+
 
 @dataclass(frozen=True)
 class Incident:

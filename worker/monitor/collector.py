@@ -149,10 +149,10 @@ def _of_ledger(sight: Sight, figures: Figures, targets: list[str]) -> Iterator[M
     yield _commands(figures)
     yield from _ages(sight)
     yield _incidents(sight, targets)
-    lost = sum(
-        1 for run in sight.runs if run.state is State.IN_PROGRESS and run.lease_until and run.lease_until <= sight.now
-    )
-    yield _single("leases_lost", "Runs in progress whose lease has lapsed", lost)
+    # What somebody has taken note of is for nobody else to find.
+    open_ = [run for run in sight.runs if run.state is State.IN_PROGRESS and not run.is_noted]
+    lost = sum(1 for run in open_ if run.lease_until is not None and run.lease_until <= sight.now)
+    yield _single("leases_lost", "Runs in progress whose lease has lapsed, and that nobody has taken note of", lost)
     yield _single("workers_alive", "Workers that have said lately that they live", figures.workers_alive)
     yield _single("audit_events_recorded", "Number of the newest audit event", figures.audit_events)
     yield _moment(
@@ -180,7 +180,7 @@ def _ages(sight: Sight) -> Iterator[Metric]:
     )
     found: dict[tuple[str, str], datetime] = {}
     for run in sight.runs:
-        if run.state is State.IN_PROGRESS and run.progressed_at is not None:
+        if run.state is State.IN_PROGRESS and run.progressed_at is not None and not run.is_noted:
             place = (run.target, run.phase.value if run.phase else "preflight")
             found[place] = min(found.get(place, run.progressed_at), run.progressed_at)
     for place, moment in sorted(found.items()):
