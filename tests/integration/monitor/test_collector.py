@@ -233,7 +233,7 @@ def test_a_target_that_is_away_hides_nothing_else(make_house: MakeHouse, engine:
 def _message(body: str | bytes) -> Callable[[Redis, str], object]:
     def put(redis: Redis, namespace: str) -> None:
         redis.rpush(f"{namespace}:commands", "a")
-        redis.hset(f"{namespace}:commands.msgs", "a", body)  # type: ignore[arg-type]  # bytes are fine
+        redis.hset(f"{namespace}:commands.msgs", "a", body)
 
     return put
 

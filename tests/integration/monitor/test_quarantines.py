@@ -47,7 +47,7 @@ def _rolled_back(engine: Engine) -> str:
 
 def test_before_the_first_look_nothing_is_known() -> None:
     """So no alert of a monitor before this one is ended."""
-    seen = Quarantines({TARGET: TargetSettings(url="postgresql://x")}, _NOTICE)  # type: ignore[arg-type]  # pydantic takes text
+    seen = Quarantines({TARGET: TargetSettings(url="postgresql://x")}, _NOTICE)
 
     assert seen.troubles() == []
     assert not seen.is_known(_DAMAGED)
