@@ -6,7 +6,14 @@ import signal
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.fix_servers", "tests.fix_ledger", "tests.fix_targets", "tests.fix_engine", "tests.fix_tools"]
+pytest_plugins = [
+    "tests.fix_servers",
+    "tests.fix_ledger",
+    "tests.fix_targets",
+    "tests.fix_engine",
+    "tests.fix_tools",
+    "tests.fix_alerting",
+]
 
 # Several test processes share two cores: how long an example takes says nothing.
 settings.register_profile("stepback", deadline=None)

@@ -73,8 +73,8 @@ class KeptRow:
     quarantine: str | None
     relation: str | None
     rows: int | None
-    #: The table that values were copied from, as a picture names it; None for all else.
-    source: str | None
+    #: The table that values were copied from, or its partitions, as a picture names them; none for all else.
+    sources: tuple[str, ...]
 
     def label(self) -> str:
         """Return it as the tables of cases write it."""
@@ -279,13 +279,13 @@ class Engine:
         """Return what a run keeps in the target, in the order of removal."""
         rows = self.session.rows(
             "SELECT kind, p.name, how, quarantine, relation, rows,"
-            " CASE WHEN how = 'copied' THEN format('%%I.%%I', n.nspname, c.relname) END AS source"
-            " FROM emergency_backup.preserved_objects AS p LEFT JOIN pg_class AS c ON c.oid = p.objid"
-            " LEFT JOIN pg_namespace AS n ON n.oid = c.relnamespace"
-            " WHERE installation = %s AND run = %s ORDER BY ordinal",
+            " ARRAY(SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class AS c"
+            " JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE how = 'copied' AND (c.oid = p.objid"
+            " OR c.oid IN (SELECT relid FROM pg_partition_tree(p.objid::regclass) WHERE isleaf))) AS sources"
+            " FROM emergency_backup.preserved_objects AS p WHERE installation = %s AND run = %s ORDER BY ordinal",
             (self.installation, run.run),
         )
-        return [KeptRow(**row) for row in rows]
+        return [KeptRow(**{**row, "sources": tuple(row["sources"])}) for row in rows]
 
     def fingerprint(self) -> Fingerprint:
         """Take Stepback's own fingerprint of the target."""

@@ -162,10 +162,7 @@ class Station:
 
     def metrics(self, pid: int) -> dict[str, float]:
         """Return every sample that a worker shows, `name{label="value"}` by value."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port(pid)}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
-        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-        return {_spelled(sample.name, sample.labels): sample.value for sample in samples}
+        return shown(self.port(pid))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -173,6 +170,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGCONT)
+
+
+def shown(port: int) -> dict[str, float]:
+    """Return every sample that a process of Stepback shows on a port, `name{label="value"}` by value."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return {_spelled(sample.name, sample.labels): sample.value for sample in samples}
 
 
 def _spelled(name: str, labels: Mapping[str, str]) -> str:

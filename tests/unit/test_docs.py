@@ -12,6 +12,7 @@ import pytest
 
 from ledger.errors import Failed, Refused, StepbackError
 from ledger.settings import _SECTIONS
+from tests import metric_names
 
 _DOCS = Path(__file__).parent.parent.parent / "docs"
 
@@ -37,6 +38,13 @@ def test_every_error_code_is_listed_with_its_exit_code() -> None:
     codes = {kind.code: str(kind.exit_code) for kind in _below(StepbackError) - {Refused, Failed}}
 
     assert {code: row[0] for code, row in _rows("errors.md").items()} == codes
+
+
+def test_every_metric_that_is_watched_exists() -> None:
+    """Rules, their tests and the dashboards use what is exposed, and nothing else."""
+    used = metric_names.used_in_rules() | metric_names.used_in_rule_tests() | metric_names.used_in_dashboards()
+
+    assert used <= _rows("metrics.md").keys()
 
 
 @pytest.mark.parametrize("document", sorted(path.name for path in _DOCS.rglob("*.md")))

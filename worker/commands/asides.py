@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 from ledger.errors import PlanRefused
 from ledger.model import Json
@@ -52,6 +53,9 @@ def compile_asides(
     drops = [Removal((a.named,), a.line, a.text) for a in asides if a.what == "drop index"]
     impact = compute(session, drops)
     keepings = [replace(keeping, remove=(), permits={}) for keeping in compile_removal(session, impact, quarantine)]
+    for keeping in keepings:
+        if "partitions" in keeping.facts:
+            _refuse_partitioned(keeping.item.label())
     gone = {keeping.item.address.objid: keeping.item.name for keeping in keepings}
     steps: list[FinishStep] = []
     for statement in statements:
@@ -95,12 +99,22 @@ def _told(session: Session, plan: Plan, aside: Aside, gone: dict[int, str]) -> d
     table = relation(session, aside.table)
     if table is None:
         raise PlanRefused(f"table {'.'.join(aside.table)} does not exist", line=aside.line)
+    if session.value("SELECT relkind = 'p' FROM pg_class WHERE oid = %s", (table,)):
+        _refuse_partitioned(f"table {'.'.join(aside.table)}", aside.line)
     name = _in_schema_of(session, table, aside.name[-1])
     there = session.row(_STATE, (name,))
     if there is not None and not (aside.may_be and there["valid"]):
         broken = "" if there["valid"] else ", and is not valid: REINDEX INDEX CONCURRENTLY or DROP it"
         raise PlanRefused(f"{name} exists already{broken}", line=aside.line)
     return None if there is not None else {**told, "name": name, "table": table}
+
+
+def _refuse_partitioned(label: str, line: int | None = None) -> NoReturn:
+    raise PlanRefused(
+        f"{label} is partitioned, or of a partitioned table, where the server builds and drops no index CONCURRENTLY;"
+        " leave CONCURRENTLY out, or do it for each partition",
+        line=line,
+    )
 
 
 _STATE = """

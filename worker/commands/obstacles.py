@@ -66,7 +66,10 @@ def refuse_conflicts(session: Session, kept: Sequence[Kept], hint: str = "") -> 
         problems.extend(
             f"table {name}, which {k.kind} {k.name} belongs to or refers to, does not exist"
             for name, oid in (*k.definition["locks"], *((need, 0) for need in [facts.get("needs")] if need is not None))
-            if oid not in ours and name not in back and session.value("SELECT to_regclass(%s)", (name,)) is None
+            if oid not in ours
+            and oid not in facts.get("partitions", [])
+            and name not in back
+            and session.value("SELECT to_regclass(%s)", (name,)) is None
         )
     if problems:
         told = "; ".join(dict.fromkeys(problems))

@@ -37,6 +37,9 @@ def built_after(session: Session, kept: Sequence[Kept]) -> dict[int, FinishStep]
         others = (other for other in kept if other is not each)
         if each.kind != "index" or each.how != "defined" or not definition["restore"]:
             continue
+        if "partitions" in definition["facts"]:
+            # That of a partitioned table cannot be built CONCURRENTLY.
+            continue
         # What changed about it before it went is changed back when it is there.
         if any(other.address.objid == each.address.objid for other in others):
             continue

@@ -20,6 +20,7 @@ from worker.commands.rebuilding import built_after
 from worker.commands.rollback import counting_steps
 from worker.commands.selecting import Parted
 from worker.fence import Holder, Marker
+from worker.objects import family
 from worker.objects.keeping import GONE, Address, Keeping, Permits, merge, quoted
 from worker.objects.quarantine import Quarantine
 from worker.online import filling
@@ -352,7 +353,9 @@ def _locks(session: Session, kept: Sequence[Kept], merged: Collection[int]) -> t
     """Lock what the rollback locked, wherever it is now, what it created or created something on, and merged tables."""
     oids = {session.value(_WHERE, (oid, name)) for k in kept for name, oid in k.definition["locks"]}
     oids |= {k.definition["facts"]["table"] for k in kept if k.how == "created"}
-    return locks_of(session, dict.fromkeys({*merged, *(oid for oid in oids if oid is not None)}, "ACCESS EXCLUSIVE"))
+    known = {*merged, *(oid for oid in oids if oid is not None)}
+    # Partitions that were added since are altered with their table.
+    return locks_of(session, dict.fromkeys(family.with_partitions(session, known), "ACCESS EXCLUSIVE"))
 
 
 def _emptied(session: Session, kept: Sequence[Kept], staying: Sequence[Kept]) -> list[str]:

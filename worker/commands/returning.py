@@ -9,9 +9,19 @@ from dataclasses import replace
 from worker.commands.filling import Fills
 from worker.commands.meeting import Meetings
 from worker.commands.obstacles import inside
-from worker.objects import altered, column, inheritance, ownership, retyped, sequence, table
+from worker.objects import (
+    altered,
+    column,
+    family,
+    inheritance,
+    ownership,
+    partition_constraints,
+    retyped,
+    sequence,
+    table,
+)
 from worker.objects import type as type_
-from worker.objects.keeping import Action, Address, Item, Permits
+from worker.objects.keeping import Action, Address, Item, Permits, merge
 from worker.registry import Kept
 from worker.target import Session
 from worker.work import Change, FinishStep
@@ -95,17 +105,19 @@ def _permits_of_facts(session: Session, kept: Kept) -> Permits:
     if "changes" in facts:
         return {Address(at, oid, sub): frozenset(columns) for at, oid, sub, *columns in facts["changes"]}
     if facts.get("rewrites"):
-        return column.rewritten(session, session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],)))
-    touched = facts.get("touches", [])
-    return {
-        Address("pg_class", relation, number): frozenset({"atthasdef", "attnotnull"}) for relation, number in touched
-    }
+        table = session.value("SELECT to_regclass(%s)::oid::bigint", (facts["table"],))
+        return merge([column.rewritten(session, oid) for oid in family.with_partitions(session, {table})])
+    touched = [Address("pg_class", relation, number) for relation, number in facts.get("touches", [])]
+    columns = [each for address in touched for each in family.columns(session, address)]
+    joining = merge([partition_constraints.joining(session, address) for address in touched])
+    return {**joining, **dict.fromkeys(columns, frozenset({"atthasdef", "attnotnull"}))}
 
 
 def written(session: Session, kept: Sequence[Kept]) -> set[int]:
     """Return the tables of the application, by OID, that values are given back to."""
     names = {k.definition["facts"]["table"] for k in kept if k.definition["facts"].get("brings_values")}
-    return {session.value("SELECT to_regclass(%s)::oid::bigint", (name,)) for name in names}
+    found = {session.value("SELECT to_regclass(%s)::oid::bigint", (name,)) for name in names}
+    return family.with_partitions(session, {oid for oid in found if oid is not None})
 
 
 def finish_step(kept: Kept, statement: str, quarantine: str, back: Collection[int]) -> FinishStep:

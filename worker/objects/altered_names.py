@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from ledger.model import Json
+from worker.objects import family
 from worker.objects.aspect import Aspect
 from worker.objects.keeping import Address, Permits, literal, quoted
 from worker.objects.subject import Subject
@@ -58,7 +60,7 @@ SELECT 'pg_constraint', oid::bigint FROM pg_constraint WHERE conindid = %(class)
 def _name_permits(session: Session, of: Subject, _detail: str) -> Permits:
     address = of.address
     if address.subid:
-        return {address: frozenset({"attname"})}
+        return dict.fromkeys(family.columns(session, address), frozenset({"attname"}))
     same = session.rows(
         _SAME_NAME,
         {
@@ -69,6 +71,21 @@ def _name_permits(session: Session, of: Subject, _detail: str) -> Permits:
     )
     also = {Address(row["catalog"], row["oid"]): frozenset({_NAME[row["catalog"]]}) for row in same}
     return {**also, address: frozenset({_NAME[address.catalog]})}
+
+
+def _around(session: Session, of: Subject) -> frozenset[int]:
+    """Return the partitions of a table whose column is renamed: there it is renamed, too."""
+    return (
+        frozenset(part["oid"] for part in family.partitions(session, of.address.objid))
+        if of.address.subid
+        else frozenset()
+    )
+
+
+def _name_facts(session: Session, of: Subject, _detail: str, _line: int) -> dict[str, Json]:
+    """Write down which of the tables that are locked may be gone by the time of a recovery."""
+    parts = _around(session, of)
+    return {"partitions": [*sorted(parts)]} if parts else {}
 
 
 _OWNERS = """
@@ -165,7 +182,7 @@ def _schema_permits(session: Session, of: Subject, _detail: str) -> Permits:
 
 
 ASPECTS: Final[Mapping[str, Aspect]] = {
-    "name": Aspect(_name, _name_permits),
+    "name": Aspect(_name, _name_permits, around=_around, facts=_name_facts),
     "schema": Aspect(_schema, _schema_permits),
     "owner": Aspect(_owner, _owner_permits),
     "comment": Aspect(comment, _comment_permits, locks=False),

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+from ledger.model import Json
+from worker.objects import family
 from worker.objects.altered_names import comment
 from worker.objects.aspect import Aspect, one_row
 from worker.objects.column import rewritten
@@ -74,12 +76,22 @@ def _options_permits(session: Session, of: Subject, _detail: str) -> Permits:
 
 
 _STATES: Final = {"O": "ENABLE", "D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
+#: A trigger of a partitioned table is one of each partition, too, each with a state of its own.
 _FIRING = """
-SELECT 'pg_trigger' AS catalog, oid::bigint, 'TRIGGER ' || quote_ident(tgname) AS what, tgenabled::text AS state
-  FROM pg_trigger WHERE NOT tgisinternal AND (oid = %(trigger)s OR tgrelid = %(table)s)
+WITH RECURSIVE triggers AS (
+    SELECT t.*, 0 AS depth FROM pg_trigger AS t WHERE NOT tgisinternal AND (oid = %(trigger)s OR tgrelid = %(table)s)
+    UNION
+    SELECT t.*, depth + 1 FROM triggers AS whole JOIN pg_trigger AS t ON t.tgparentid = whole.oid
+)
+SELECT 'pg_trigger' AS catalog, t.oid::bigint, 'TRIGGER ' || quote_ident(tgname) AS what, tgenabled::text AS state,
+       format('%%I.%%I', n.nspname, c.relname) AS "table", c.relkind = 'p' AS partitioned, depth, c.oid::bigint AS home
+  FROM triggers AS t JOIN pg_class AS c ON c.oid = tgrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
 UNION ALL
-SELECT 'pg_rewrite', oid::bigint, 'RULE ' || quote_ident(rulename), ev_enabled::text
-  FROM pg_rewrite WHERE oid = %(rule)s
+SELECT 'pg_rewrite', w.oid::bigint, 'RULE ' || quote_ident(rulename), ev_enabled::text,
+       format('%%I.%%I', n.nspname, c.relname), c.relkind = 'p', 0, c.oid::bigint
+  FROM pg_rewrite AS w JOIN pg_class AS c ON c.oid = ev_class JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE w.oid = %(rule)s
+ ORDER BY depth, home, what
 """
 
 
@@ -93,7 +105,19 @@ def _fires(session: Session, of: Subject) -> list[Row]:
 
 def _firing(session: Session, of: Subject, _detail: str) -> Iterator[str]:
     for row in _fires(session, of):
-        yield f"ALTER TABLE {of.table} {_STATES[row['state']]} {row['what']}"
+        place = family.alone(row["table"], partitioned=row["partitioned"])
+        statement = f"ALTER TABLE {place} {_STATES[row['state']]} {row['what']}"
+        yield family.if_still_there(row["table"], statement) if row["depth"] else statement
+
+
+def _firing_around(session: Session, of: Subject) -> frozenset[int]:
+    return frozenset(row["home"] for row in _fires(session, of))
+
+
+def _firing_facts(session: Session, of: Subject, _detail: str, _line: int) -> dict[str, Json]:
+    """Write down which of the tables that are locked may be gone by the time of a recovery."""
+    parts = [row["home"] for row in _fires(session, of) if row["depth"]]
+    return {"partitions": [*sorted(set(parts))]} if parts else {}
 
 
 def _firing_permits(session: Session, of: Subject, _detail: str) -> Permits:
@@ -196,8 +220,8 @@ ASPECTS: Final[Mapping[str, Aspect]] = {
     "storage options": Aspect(_options, _options_permits),
     "replica identity": Aspect(_identity, _index_permits("indisreplident", "relreplident")),
     "cluster": Aspect(_cluster, _index_permits("indisclustered")),
-    "firing": Aspect(_firing, _firing_permits),
-    "firing of all": Aspect(_firing, _firing_permits),
+    "firing": Aspect(_firing, _firing_permits, around=_firing_around, facts=_firing_facts),
+    "firing of all": Aspect(_firing, _firing_permits, around=_firing_around, facts=_firing_facts),
     "label": Aspect(_label, _label_permits),
     "sequence": Aspect(sequence, _sequence_permits, locks=False),
     "persistence": Aspect(_persistence, _persistence_permits),

@@ -9,44 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ledger.errors import PlanRefused
 from ledger.model import Json
-from worker.objects.definition import comment
+from worker.objects import partition_columns
+from worker.objects.column_settings import NOT_NULL_IS_A_CONSTRAINT, described, own_settings, settings, type_of
+from worker.objects.family import all_rows, label, members
 from worker.objects.keeping import GONE, Address, Item, Keeping, Permits, cut, quoted
-from worker.objects.ownership import of_columns
 from worker.objects.quarantine import Quarantine
 from worker.objects.sequence import moved, owned_by
 from worker.objects.whole_rows import columns_beside, stored
 from worker.objects.whole_rows import give_back as give_back_to_rows
 from worker.target import Row, Session
-
-#: First server version whose pg_constraint lists NOT NULL.
-NOT_NULL_IS_A_CONSTRAINT = 180000
-
-_COLUMN = """
-SELECT a.attnum AS number, a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
-       a.attnotnull AS not_null, a.attgenerated::text AS generated, a.attstorage::text AS storage,
-       a.attcompression::text AS compression, a.attstattarget AS statistics, a.attoptions AS options,
-       pg_get_expr(d.adbin, d.adrelid) AS expression, d.oid::bigint AS default_oid,
-       CASE WHEN t.typtype = 'd' AND a.attgenerated = '' THEN (
-           WITH RECURSIVE below (type, modifier, depth) AS (
-               SELECT t.typbasetype, t.typtypmod, 1
-               UNION ALL
-               SELECT d.typbasetype, d.typtypmod, depth + 1
-                 FROM below JOIN pg_type AS d ON d.oid = below.type AND d.typtype = 'd'
-           ) SELECT format_type(type, modifier) FROM below ORDER BY depth DESC LIMIT 1) END AS base,
-       coalesce(pg_get_expr(d.adbin, d.adrelid), pg_get_expr(t.typdefaultbin, 0)) AS filling,
-       t.typnotnull AND d.oid IS NULL AND t.typdefaultbin IS NULL AS required,
-       CASE WHEN a.attcollation <> t.typcollation THEN
-           (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.collname)
-              FROM pg_collation AS c JOIN pg_namespace AS n ON n.oid = c.collnamespace WHERE c.oid = a.attcollation)
-       END AS collation,
-       t.typstorage::text AS type_storage
-  FROM pg_attribute AS a
-  JOIN pg_type AS t ON t.oid = a.atttypid
-  LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
- WHERE a.attrelid = %s AND a.attnum = ANY (%s)
- ORDER BY a.attnum
-"""
 
 #: The keys that stay, the cheapest first: primary, then the one with fewest columns. Deferrable, partial and
 #: expression keys do not identify a row at every moment.
@@ -69,7 +42,7 @@ SELECT attrelid::bigint AS relation, attnum AS number, attname::text AS name FRO
 """
 
 _TABLE = """
-SELECT n.nspname AS schema, c.relname AS name, c.relforcerowsecurity AS forced
+SELECT n.nspname AS schema, c.relname AS name, c.relforcerowsecurity AS forced, c.relkind = 'p' AS partitioned
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = %s
 """
 
@@ -81,7 +54,12 @@ SELECT c.relreplident::text AS identity
    AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid
                       AND CASE c.relreplident WHEN 'd' THEN indisprimary WHEN 'i' THEN indisreplident ELSE false END)
    AND EXISTS (SELECT FROM pg_publication_tables AS member JOIN pg_publication AS p USING (pubname)
-                WHERE p.pubupdate AND member.schemaname = n.nspname AND member.tablename = c.relname)
+                 -- A partition may be published as a part of what it is a partition of.
+                WHERE p.pubupdate AND (member.schemaname, member.tablename) IN (
+                      SELECT n.nspname, c.relname
+                      UNION ALL
+                      SELECT un.nspname, u.relname FROM pg_partition_ancestors(c.oid::regclass) AS up
+                        JOIN pg_class AS u ON u.oid = up.relid JOIN pg_namespace AS un ON un.oid = u.relnamespace))
 """
 
 #: A table that is written anew gets new files, and a new TOAST table in place of the old one.
@@ -125,6 +103,13 @@ class Copy:
     source: str
     #: Whether row-level security binds the table's owner too.
     forced: bool
+    #: Whether its rows are those of its partitions.
+    partitioned: bool
+
+    @property
+    def rows(self) -> str:
+        """How a query names all rows of the table."""
+        return self.table if self.partitioned else f"ONLY {self.table}"
 
 
 def keep(session: Session, items: Sequence[Item], quarantine: Quarantine) -> list[Keeping]:
@@ -137,19 +122,28 @@ def keep(session: Session, items: Sequence[Item], quarantine: Quarantine) -> lis
         session: In the target, inside the transaction that computed the impact.
         items: All columns of one table that the plan drops.
         quarantine: Where copies go.
+
+    Raises:
+        PlanRefused: Partitions of the table have of it what could not be brought back.
     """
     relation = items[0].address.objid
     numbers = [item.address.subid for item in items]
     found = session.row(_TABLE, (relation,))
     assert found is not None  # noqa: S101 - the impact was computed in this transaction
     key = next(iter(keys(session, relation, numbers)), ())
-    beside = () if key else columns_beside(session, relation, numbers)
     table = quoted(found["schema"], found["name"])
+    if found["partitioned"] and not key:
+        raise PlanRefused(
+            f"{items[0].label()} is of a partitioned table that has no primary key or UNIQUE NOT NULL key beside it, so"
+            " its values could not be given back to the right rows; add a key first"
+        )
+    beside = () if key else columns_beside(session, relation, numbers)
     # What is computed comes after what it is computed from.
-    rows = sorted(session.rows(_COLUMN, (relation, numbers)), key=lambda column: bool(column["generated"]))
+    rows = sorted(described(session, relation, numbers), key=lambda column: bool(column["generated"]))
     # Told apart by the first column: a later statement of the same run may drop more of the same table.
     inside = cut(found["name"], f"_{relation}_{min(numbers)}")
-    copy = Copy(table, key, beside, tuple(rows), quarantine.copies, inside, found["name"], found["forced"])
+    copies = quarantine.copies
+    copy = Copy(table, key, beside, tuple(rows), copies, inside, found["name"], found["forced"], found["partitioned"])
     by_number = {item.address.subid: item for item in items}
     keepings = [_keep_one(session, by_number[column["number"]], column, copy) for column in reversed(copy.columns)]
     return [_with_values(session, keepings[0], copy), *keepings[1:]]
@@ -174,6 +168,8 @@ def _keep_one(session: Session, item: Item, column: Row, copy: Copy) -> Keeping:
     owned = owned_by(session, item.address.objid, item.address.subid)
     for oid, _sequence in owned:
         permits.update(moved(session, oid))
+    parts = partition_columns.keep(session, item, column) if copy.partitioned else partition_columns.NOTHING
+    members = frozenset({item.address.objid}) | parts.tables
     return Keeping(
         item,
         remove=(
@@ -181,14 +177,16 @@ def _keep_one(session: Session, item: Item, column: Row, copy: Copy) -> Keeping:
             f"ALTER TABLE {copy.table} DROP COLUMN {name}",
         ),
         restore=(
-            *_add(session, item, column, copy.table),
+            *_add(session, item, column, copy),
+            *parts.restore,
             *(f"ALTER SEQUENCE {sequence} OWNED BY {copy.table}.{name}" for _oid, sequence in owned),
         ),
-        locks=frozenset({item.address.objid}),
-        permits=permits,
+        locks=members,
+        alters=parts.tables,
+        permits={**permits, **parts.permits},
         quarantine=copy.inside,
         relation=copy.relation,
-        facts=_facts(column, copy),
+        facts={**_facts(column, copy), "partitions": [*sorted(parts.tables)]},
     )
 
 
@@ -201,7 +199,7 @@ def _facts(column: Row, copy: Copy) -> dict[str, Json]:
         "source": copy.source,
         "required": column["required"],
         # With a type of its own and nothing to compute, it can be filled while others write.
-        "type": None if column["generated"] or column["base"] is not None else _type(column),
+        "type": None if column["generated"] or column["base"] is not None else type_of(column),
         "filling": column["filling"],
     }
 
@@ -211,27 +209,23 @@ def _with_values(session: Session, keeping: Keeping, copy: Copy) -> Keeping:
     told = ", ".join(map(quoted, copy.key)) if copy.key else stored(copy.beside)
     names = ", ".join((told, *(quoted(column["name"]) for column in copy.columns)))
     inside = quoted(copy.inside, copy.relation)
-    create: tuple[str, ...] = (f"CREATE TABLE {inside} AS SELECT {names} FROM ONLY {copy.table}",)
+    create: tuple[str, ...] = (f"CREATE TABLE {inside} AS SELECT {names} FROM {copy.rows}",)
     if copy.forced:
         create = (f"ALTER TABLE {copy.table} NO FORCE ROW LEVEL SECURITY", *create)
         create = (*create, f"ALTER TABLE {copy.table} FORCE ROW LEVEL SECURITY")
     rewrites = any(column["generated"] == "s" or column["base"] is not None for column in copy.columns)
     values = _values(copy, inside)
-    return Keeping(
-        keeping.item,
+    return replace(
+        keeping,
         remove=(*create, *keeping.remove),
         restore=(*keeping.restore, *values),
-        locks=keeping.locks,
-        permits=keeping.permits,
-        quarantine=keeping.quarantine,
-        relation=keeping.relation,
         facts={
             **keeping.facts,
             "brings_values": True,
             # How many of the statements give values back.
             "values": len(values),
             "rewrites": rewrites,
-            "rules": _not_null(session, copy),
+            "rules": _not_null(session, keeping.item.address.objid, copy),
         },
     )
 
@@ -242,44 +236,15 @@ def without_copy(keeping: Keeping) -> Keeping:
     return replace(keeping, remove=keeping.remove[1:])
 
 
-def _add(session: Session, item: Item, column: Row, table: str) -> list[str]:
+def _add(session: Session, item: Item, column: Row, copy: Copy) -> list[str]:
     """Return what makes a column again, without its values."""
-    name = quoted(column["name"])
-    alter = f"ALTER TABLE {table} ALTER COLUMN {name}"
     # A domain may refuse NULL, or have a default that would fill the rows: it is put on when the values are back.
-    clause = f"{name} {column['base'] or _type(column)}"
+    clause = f"{quoted(column['name'])} {column['base'] or type_of(column)}"
     if column["generated"]:
         stored = " STORED" if column["generated"] == "s" else " VIRTUAL"
         clause += f" GENERATED ALWAYS AS ({column['expression']}){stored}"
-    statements = [f"ALTER TABLE {table} ADD COLUMN {clause}"]
-    if column["base"] is None:
-        statements.extend(_settings(column, table))
-    if column["statistics"] is not None and column["statistics"] >= 0:
-        statements.append(f"{alter} SET STATISTICS {column['statistics']}")
-    if column["options"]:
-        statements.append(f"{alter} SET ({', '.join(column['options'])})")
-    statements.extend(of_columns(session, item.address.objid, table, column["number"]))
-    return [*statements, *comment(session, item.address, f"COLUMN {table}.{name}")]
-
-
-def _type(column: Row) -> str:
-    return f"{column['type']} COLLATE {column['collation']}" if column["collation"] else str(column["type"])
-
-
-def _settings(column: Row, table: str) -> list[str]:
-    """Return what gives a column its default, storage and compression again, which a change of type takes away."""
-    alter = f"ALTER TABLE {table} ALTER COLUMN {quoted(column['name'])}"
-    statements = []
-    if column["expression"] is not None and not column["generated"]:
-        # Set apart from ADD COLUMN: a volatile default there would rewrite the table.
-        statements.append(f"{alter} SET DEFAULT {column['expression']}")
-    if column["storage"] != column["type_storage"]:
-        storage = {"p": "PLAIN", "e": "EXTERNAL", "m": "MAIN", "x": "EXTENDED"}[column["storage"]]
-        statements.append(f"{alter} SET STORAGE {storage}")
-    if column["compression"]:
-        method = {"p": "pglz", "l": "lz4"}[column["compression"]]
-        statements.append(f"{alter} SET COMPRESSION {method}")
-    return statements
+    own = own_settings(session, item.address, column, copy.table, alone=copy.partitioned)
+    return [f"ALTER TABLE {copy.table} ADD COLUMN {clause}", *own]
 
 
 def _match(key: Sequence[str]) -> str:
@@ -300,11 +265,11 @@ def _values(copy: Copy, inside: str) -> list[str]:
     assign = ", ".join(f"{name} = kept.{name}" for name in names)
     # A column that was just added is NULL everywhere: only rows that had something are written.
     holds = " OR ".join(f"kept.{name} IS NOT NULL" for name in names)
-    statements = [f"UPDATE ONLY {copy.table} AS now SET {assign} FROM {inside} AS kept WHERE {match} AND ({holds})"]
+    statements = [f"UPDATE {copy.rows} AS now SET {assign} FROM {inside} AS kept WHERE {match} AND ({holds})"]
     filled = [f"{quoted(column['name'])} = {column['filling']}" for column in held if column["filling"] is not None]
     if filled:
         statements.append(
-            f"UPDATE ONLY {copy.table} AS now SET {', '.join(filled)}"
+            f"UPDATE {copy.rows} AS now SET {', '.join(filled)}"
             f" WHERE NOT EXISTS (SELECT FROM {inside} AS kept WHERE {match})"
         )
     return [*statements, *_domains(copy, held)]
@@ -316,7 +281,8 @@ def _domains(copy: Copy, held: Sequence[Row]) -> list[str]:
     for column in held:
         if column["base"] is not None:
             alter = f"ALTER TABLE {copy.table} ALTER COLUMN {quoted(column['name'])}"
-            statements.extend([f"{alter} TYPE {_type(column)}", *_settings(column, copy.table)])
+            place = f"ONLY {copy.table}" if copy.partitioned else copy.table
+            statements.extend([f"{alter} TYPE {type_of(column)}", *settings(column, place)])
     return statements
 
 
@@ -326,7 +292,8 @@ def rows_since(session: Session, table: str, inside: str, key: Sequence[str]) ->
         # Policies bind the owner too: nobody can tell without changing the table.
         return 0
     new: int = session.value(
-        f"SELECT count(*) FROM ONLY {table} AS now WHERE NOT EXISTS (SELECT FROM {inside} AS kept WHERE {_match(key)})"
+        f"SELECT count(*) FROM {all_rows(session, table)} AS now"
+        f" WHERE NOT EXISTS (SELECT FROM {inside} AS kept WHERE {_match(key)})"
     )
     return new
 
@@ -336,20 +303,21 @@ def rows_gone(session: Session, table: str, inside: str, key: Sequence[str]) -> 
     if session.value("SELECT relforcerowsecurity FROM pg_class WHERE oid = to_regclass(%s)", (table,)):
         return 0
     gone: int = session.value(
-        f"SELECT count(*) FROM {inside} AS kept WHERE NOT EXISTS (SELECT FROM ONLY {table} AS now WHERE {_match(key)})"
+        f"SELECT count(*) FROM {inside} AS kept WHERE NOT EXISTS"
+        f" (SELECT FROM {all_rows(session, table)} AS now WHERE {_match(key)})"
     )
     return gone
 
 
-def _not_null(session: Session, copy: Copy) -> list[Json]:
+def _not_null(session: Session, relation: int, copy: Copy) -> list[Json]:
     # From 18 on NOT NULL is a constraint with a name, kept as one.
     if session.server_version >= NOT_NULL_IS_A_CONSTRAINT:
         return []
-    return [
-        f"ALTER TABLE {copy.table} ALTER COLUMN {quoted(column['name'])} SET NOT NULL"
-        for column in copy.columns
-        if column["not_null"]
+    own = [
+        f"ALTER TABLE {copy.table} ALTER COLUMN {quoted(c['name'])} SET NOT NULL" for c in copy.columns if c["not_null"]
     ]
+    columns = [Address("pg_class", relation, column["number"]) for column in copy.columns] if copy.partitioned else []
+    return [*own, *(statement for column in columns for statement in partition_columns.not_null(session, column))]
 
 
 def firing(session: Session, table: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -358,13 +326,23 @@ def firing(session: Session, table: int) -> tuple[tuple[str, ...], tuple[str, ..
     Giving values back is not an event of the application: an `updated_at` trigger would falsify the rows, a policy
     that binds the owner would hide them.
     """
-    found = session.row(_TABLE, (table,))
-    assert found is not None  # noqa: S101 - the caller resolved it in this transaction
-    name = quoted(found["schema"], found["name"])
+    off: list[str] = []
+    on: list[str] = []
+    for member in members(session, table):
+        one_off, one_on = _firing_of_one(session, member)
+        off += one_off
+        on += one_on
+    return tuple(off), tuple(on)
+
+
+def _firing_of_one(session: Session, member: Row) -> tuple[list[str], list[str]]:
+    """Do the same for one table by itself: what a partition has from its table may fire otherwise there."""
+    table, name = member["oid"], label(member)
+    only = f"ONLY {name}" if member["partitioned"] else name
     rows = session.rows(_FIRING, {"table": table})
-    off = [f"ALTER TABLE {name} DISABLE {row['what']}" for row in rows]
-    on = [f"ALTER TABLE {name} {row['on']} {row['what']}" for row in rows]
-    if found["forced"]:
+    off = [f"ALTER TABLE {only} DISABLE {row['what']}" for row in rows]
+    on = [f"ALTER TABLE {only} {row['on']} {row['what']}" for row in rows]
+    if member["forced"]:
         off.append(f"ALTER TABLE {name} NO FORCE ROW LEVEL SECURITY")
         on.append(f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY")
     identity = session.value(_IDENTITY, {"table": table})
@@ -372,7 +350,7 @@ def firing(session: Session, table: int) -> tuple[tuple[str, ...], tuple[str, ..
         off.append(f"ALTER TABLE {name} REPLICA IDENTITY FULL")
         # That of an index which is gone ("i") comes back with the index.
         on.append(f"ALTER TABLE {name} REPLICA IDENTITY {'DEFAULT' if identity == 'd' else 'NOTHING'}")
-    return tuple(off), tuple(on)
+    return off, on
 
 
 def rewritten(session: Session, table: int) -> Permits:

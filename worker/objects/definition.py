@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from worker.objects import family
+from worker.objects.family import if_still_there
 from worker.objects.keeping import GONE, Address, Item, Keeping, literal, quoted
 from worker.objects.quarantine import Quarantine
 from worker.target import Row, Session
@@ -27,16 +29,20 @@ def keep(session: Session, item: Item, _quarantine: Quarantine) -> Keeping:
     home = session.row(_HOME, (item.relation,))
     assert home is not None  # noqa: S101 - the impact was computed in this transaction
     remove, restore, permits = _KINDS[item.address.catalog](session, item, quoted(home["schema"], home["table"]))
+    # A trigger of a partitioned table is one of each partition, too.
+    of_family = item.address.catalog == "pg_trigger"
+    tables = frozenset(family.with_partitions(session, {item.relation})) if of_family else frozenset({item.relation})
     return Keeping(
         item,
         remove=(remove,),
         restore=restore,
         # LOCK TABLE on a view would lock the tables that it looks at, too.
-        locks=frozenset() if home["view"] else frozenset({item.relation}),
+        locks=frozenset() if home["view"] else tables,
         permits={item.address: GONE, **permits},
         facts={
             "touches": [[at.objid, at.subid] for at in permits if at.catalog == "pg_class"],
             "needs": quoted(home["schema"], home["table"]),
+            "partitions": [*sorted(tables - {item.relation})],
         },
     )
 
@@ -85,7 +91,8 @@ WITH RECURSIVE clones AS (
       JOIN pg_trigger AS p ON p.oid = t.tgparentid
 )
 SELECT t.oid::bigint, t.tgname AS name, t.tgenabled::text AS enabled, clones.of_parent::text AS of_parent,
-       nullif(t.tgconstraint, 0)::bigint AS constraint, n.nspname AS schema, c.relname AS table
+       nullif(t.tgconstraint, 0)::bigint AS constraint, n.nspname AS schema, c.relname AS table,
+       c.relkind = 'p' AS partitioned
   FROM clones JOIN pg_trigger AS t ON t.oid = clones.oid
   JOIN pg_class AS c ON c.oid = t.tgrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
  WHERE t.tgparentid <> 0 AND t.oid <> ALL (%(triggers)s::oid[])
@@ -112,8 +119,12 @@ def triggers_of_partitions(
         address = Address("pg_trigger", clone["oid"])
         name, table = quoted(clone["name"]), quoted(clone["schema"], clone["table"])
         if clone["enabled"] != clone["of_parent"]:
-            statements.append(f"ALTER TABLE {table} {_ENABLED[clone['enabled']] or 'ENABLE'} TRIGGER {name}")
-        statements.extend(comment(session, address, f"TRIGGER {name} ON {table}"))
+            place = f"ONLY {table}" if clone["partitioned"] else table
+            statements.append(
+                if_still_there(table, f"ALTER TABLE {place} {_ENABLED[clone['enabled']] or 'ENABLE'} TRIGGER {name}")
+            )
+        told = comment(session, address, f"TRIGGER {name} ON {table}")
+        statements.extend(if_still_there(table, statement) for statement in told)
         permits[address] = GONE
         if clone["constraint"] is not None:
             permits[Address("pg_constraint", clone["constraint"])] = GONE

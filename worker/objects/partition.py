@@ -151,13 +151,18 @@ def refuse_inexact(session: Session, child: int, found: Row, line: int | None = 
             " cannot be detached without loss; drop the foreign key first, in a migration of its own",
             line=line,
         )
-    alike = session.row(_ALIKE, {"child": child})
-    if alike is not None:
+    other = alike(session, child)
+    if other is not None:
         raise PlanRefused(
-            f"index {alike['own']} is like {alike['tied']}, and when {found['name']} is attached again the server might"
+            f"index {other['own']} is like {other['tied']}, and when {found['name']} is attached again the server might"
             " take it for the parent's; drop it first, in a migration of its own",
             line=line,
         )
+
+
+def alike(session: Session, child: int) -> Row | None:
+    """Return an index of a partition that the server might take for one that it has from its table: `own`, `tied`."""
+    return session.row(_ALIKE, {"child": child})
 
 
 def _of_keys(session: Session, keys: list[Row], table: str) -> list[str]:

@@ -78,7 +78,10 @@ SELECT d.classid::regclass::text AS catalog, d.objid::bigint, d.objsubid AS subi
        d.by_classid::regclass::text AS by_catalog, d.by_objid::bigint, d.by_subid,
        told.type AS kind, told.identity AS name, told.schema AS schema,
        c.relkind::text AS relkind, con.contype::text AS contype, con.confrelid::bigint AS confrelid,
-       con.contypid::bigint AS of_domain, coalesce(con.conparentid, t.tgparentid, 0) <> 0 AS inherited,
+       con.contypid::bigint AS of_domain,
+       -- What a partition has from the whole comes and goes with that.
+       coalesce(con.conparentid, t.tgparentid, 0) <> 0 OR home.relispartition AND con.coninhcount > 0
+           OR i.indexrelid IS NOT NULL AND c.relispartition AS inherited,
        -- Triggers that keep a copy of columns true are not the application's.
        coalesce(t.tgisinternal OR starts_with(f.pronamespace::regnamespace::text, 'emergency_backup_r'), false)
            AS internal, a.adnum,
@@ -178,7 +181,10 @@ def _carrier(row: Row, by: Item, closure: Closure) -> Address:
 
 def _carry(row: Row, known: Address, by: Item, closure: Closure) -> None:
     """Note that something which was reached before is a piece of this, and not of whatever it was reached by."""
-    if row["deptype"] in _PIECES and known in closure.carriers and _bearer(by.address, closure) != known:
+    if row["deptype"] not in _PIECES or known not in closure.carriers:
+        return
+    # A generated column and its expression are one: it is no piece of itself.
+    if known not in {by.address, _bearer(by.address, closure)}:
         closure.carriers[known] = by.address
 
 
@@ -245,14 +251,14 @@ def _action(row: Row, by: Item, closure: Closure) -> Action | None:  # noqa: C90
     if inside or (row["deptype"] == "i" and row["relkind"] != "S"):
         return Action.CARRIED
     if catalog == "pg_constraint" and home:
-        return Action.DEFINED
+        return Action.CARRIED if row["inherited"] else Action.DEFINED
     if row["relkind"] == "S" and row["deptype"] in "ai":
         # Owned by a column that goes: a serial's lives by itself, that of an identity does not.
         return Action.MOVED if row["deptype"] == "a" else Action.DEFINED
     if row["relkind"] == "m" or (catalog == "pg_type" and row["deptype"] == "n"):
         return Action.MOVED
-    if catalog == "pg_class" and row["relkind"] == "i":
-        return Action.CARRIED if row["of_constraint"] else Action.DEFINED
+    if catalog == "pg_class" and row["relkind"] in {"i", "I"}:
+        return Action.CARRIED if row["of_constraint"] or row["inherited"] else Action.DEFINED
     if catalog == "pg_class" and row["relkind"] == "r" and row["subid"] and _can_be_copied(by, home, closure):
         return Action.COPIED
     raise ImpactNotAccepted(

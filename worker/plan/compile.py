@@ -13,6 +13,7 @@ from worker.objects import (
     constraint,
     definition,
     domain,
+    family,
     function,
     index,
     inheritance,
@@ -266,8 +267,9 @@ def table_locks(session: Session, performed: Performed, foreseen: Foreseen | Non
         named = Named("table", lock.name)
         led_back = named if foreseen is None else foreseen.led_back(named)
         oid = None if led_back is None else relation(session, led_back.name)
-        if oid is not None:
-            found[oid] = stronger(found.get(oid, lock.mode), lock.mode)
+        # What is said to a partitioned table goes to its partitions, too.
+        for each in set[int]() if oid is None else family.with_partitions(session, {oid}):
+            found[each] = stronger(found.get(each, lock.mode), lock.mode)
     return found
 
 

@@ -30,8 +30,9 @@ _ON_TABLE: Final = "definition, comment and firing state are kept, then dropped"
 DROPPED: Final[Mapping[ObjectType, Dropped]] = {
     ObjectType.OBJECT_TABLE: _is(
         "table",
-        "it moves into quarantine with rows, indexes, constraints and owned sequences; so do partitions and children,"
-        " each by itself; a partition or child alone is taken from its parents first, and tied to them again",
+        "it moves into quarantine with rows, indexes, constraints and owned sequences; so do partitions,"
+        " which are parts of it, and children, each by itself;"
+        " a partition or child alone is taken from its parents first, and tied to them again",
         "a move copies nothing, so that blocking does not grow with the rows",
     ),
     ObjectType.OBJECT_MATVIEW: _is("materialized view", "it moves with its rows, indexes and options, filled or not"),
@@ -48,7 +49,10 @@ DROPPED: Final[Mapping[ObjectType, Dropped]] = {
     ObjectType.OBJECT_SCHEMA: _is(
         "schema", "what is in it is kept by its own kind; its owner, privileges and comment as definitions"
     ),
-    ObjectType.OBJECT_INDEX: _is("index", "its definition is kept; an index of a table that moves goes along"),
+    ObjectType.OBJECT_INDEX: _is(
+        "index",
+        "its definition is kept, and that of each partition's; an index of a table that moves goes along",
+    ),
     ObjectType.OBJECT_VIEW: _is(
         "view", "query, options, owner, grants, comments, column defaults, rules and triggers are kept, then dropped"
     ),
@@ -68,8 +72,9 @@ ALTERED: Final[Mapping[AlterTableType, Dropped]] = {
         "column",
         Rule(
             "ALTER TABLE … DROP COLUMN",
-            "key and columns are copied into quarantine, those of large tables before the lock, then dropped; sequences"
-            " of a serial or identity column come back as they were and go on after their last number",
+            "key and columns are copied into quarantine, those of large tables before the lock, then dropped, from all"
+            " partitions too; sequences of a serial or identity column come back as they were and go on after their"
+            " last number",
             "the key is what tells the rows apart when the values come back",
         ),
     ),

@@ -5,7 +5,10 @@ Found before the closure, which has to know all that moves; where a family is pa
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ledger.errors import PlanRefused
+from worker.objects import family
 from worker.objects.keeping import Action, Address, Item
 from worker.plan.closure import Closure
 from worker.target import Session
@@ -91,7 +94,8 @@ def gather(session: Session, closure: Closure) -> None:
             child = _add(session, closure, Address("pg_class", row["oid"]), parent, part=row["partition"])
             if child is not None:
                 fresh.append(child)
-                if row["schema"] not in inside:
+                # A partition is a part of its table: DROP TABLE takes it without CASCADE.
+                if not row["partition"] and row["schema"] not in inside:
                     closure.unaccepted.append(child)
     closure.moved = _moved(session, closure)
 
@@ -116,6 +120,27 @@ def _moved(session: Session, closure: Closure) -> frozenset[int]:
     types = [address.objid for address in closure.items if address.catalog == "pg_type"]
     found = session.rows("SELECT typrelid::bigint FROM pg_type WHERE oid = ANY (%s::oid[]) AND typrelid <> 0", (types,))
     return frozenset(whole | {row["typrelid"] for row in found})
+
+
+def spread(session: Session, closure: Closure) -> None:
+    """Let columns of partitions go with those of their tables that go, and likewise constraints that the run made."""
+    for item in list(closure.items.values()):
+        if item.kind == "table column":
+            for part in list(family.columns(session, item.address))[1:]:
+                _carry(closure, replace(identify(session, part, ""), relation=part.objid), item)
+        elif item.kind == "table constraint":
+            for row in family.constraints(session, item.address.objid):
+                part = Address("pg_constraint", row["oid"])
+                if part in closure.items:
+                    _carry(closure, closure.items[part], item)
+
+
+def _carry(closure: Closure, part: Item, whole: Item) -> None:
+    address = part.address
+    closure.items[address] = replace(part, because=f"depends on {whole.label()}", action=Action.CARRIED)
+    closure.origins.setdefault(address, closure.origins[whole.address])
+    closure.carriers.setdefault(address, whole.address)
+    closure.edges.add((address, whole.address))
 
 
 def cut(session: Session, closure: Closure) -> None:

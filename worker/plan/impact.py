@@ -12,7 +12,7 @@ from ledger.canonical import canonical, sha256
 from ledger.errors import ImpactNotAccepted, PlanRefused
 from worker.objects.keeping import Action, Address, Item
 from worker.plan.closure import Closure, Origin, follow, order, refuse_without_cascade
-from worker.plan.families import cut, gather, identify
+from worker.plan.families import cut, gather, identify, spread
 from worker.plan.names import resolve, whole_exists
 from worker.plan.shapes import define_ranges, define_torn, refuse_shapes, write_down
 from worker.plan.stages import Foreseen
@@ -109,6 +109,7 @@ def _reach(
     )
     gather(session, closure)
     _leave_out_parts_of_moved(closure)
+    spread(session, closure)
     named = dict(closure.items)
     refuse_shapes(session, named.values())
     follow(session, closure)

@@ -23,21 +23,39 @@ SELECT CASE WHEN t.typtype NOT IN ('e', 'c', 'd', 'r') THEN 'is no enum, composi
   FROM pg_type AS t LEFT JOIN pg_class AS c ON c.oid = t.typrelid WHERE t.oid = %s
 """
 
-#: A table moves whole, with its family; a part of one (a column, an index) is given back to one table alone.
+#: A table moves whole, with its family; a part of one (a column, an index) is given back to one table alone, or to a
+#: partitioned table and so to all of its partitions.
 _SHAPES = """
 SELECT CASE
     WHEN c.relpersistence = 't' THEN 'is temporary'
     WHEN c.relkind = 'v' AND %(of_view)s THEN NULL
     WHEN c.relkind = 'S' OR c.relkind = 'm' AND (%(whole)s OR %(index)s) THEN NULL
-    WHEN c.relkind <> 'r' AND NOT (c.relkind = 'p' AND %(whole)s) THEN 'is not, or not of, an ordinary table'
-    WHEN NOT %(whole)s AND EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid OR inhparent = c.oid)
-        THEN 'is of a table with parents, children or partitions, which is not covered yet'
+    WHEN c.relkind NOT IN ('r', 'p') THEN 'is not, or not of, an ordinary table'
+    WHEN NOT %(whole)s AND EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid AND NOT c.relispartition
+                                                              OR inhparent = c.oid AND c.relkind = 'r')
+        THEN 'is of a table with parents or children, which is not covered yet'
+    WHEN NOT %(whole)s AND c.relkind = 'p' AND EXISTS (
+         SELECT FROM pg_partition_tree(c.oid::regclass) JOIN pg_class AS f ON f.oid = relid WHERE f.relkind = 'f')
+        THEN 'is of a table with foreign tables for partitions, whose rows are elsewhere'
     WHEN c.reloftype <> 0 THEN 'is a typed table, which is not covered yet'
     WHEN EXISTS (SELECT FROM pg_constraint WHERE conindid = %(object)s AND contype IN ('p', 'u', 'x'))
         THEN 'belongs to a constraint; a plan can only drop it with its constraint, column or table'
 END
   FROM pg_class AS c
  WHERE c.oid = %(relation)s
+"""
+
+#: What a partition has from its table, which the server lets nobody take from the partition alone.
+_INHERITED = """
+SELECT 'is what a partition has from its table; name that of the whole' WHERE CASE %(catalog)s
+    WHEN 'pg_class' THEN EXISTS (
+         SELECT FROM pg_class AS c LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = %(column)s
+          WHERE c.oid = %(object)s AND c.relispartition AND (c.relkind IN ('i', 'I') OR a.attinhcount > 0))
+    WHEN 'pg_constraint' THEN EXISTS (
+         SELECT FROM pg_constraint AS con JOIN pg_class AS c ON c.oid = con.conrelid
+          WHERE con.oid = %(object)s AND c.relispartition AND (con.coninhcount > 0 OR con.conparentid <> 0))
+    WHEN 'pg_trigger' THEN EXISTS (SELECT FROM pg_trigger WHERE oid = %(object)s AND tgparentid <> 0)
+END
 """
 
 _EXTENSION = """
@@ -112,6 +130,9 @@ def _shape(session: Session, item: Item, going: Sequence[int]) -> str | None:
         reason = session.value(_TYPE_SHAPES, (oid,))
     elif item.address.catalog == "pg_constraint":
         reason = session.value(_NEEDED, (going, oid))
+    if reason is None and item.action is not Action.CARRIED:
+        at = {"catalog": item.address.catalog, "object": oid, "column": item.address.subid}
+        reason = session.value(_INHERITED, at)
     whole = item.address.catalog == "pg_class" and item.kind != "index" and not item.address.subid
     relation = oid if whole else item.relation
     told: str | None = reason or session.value(

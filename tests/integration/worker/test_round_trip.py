@@ -17,7 +17,7 @@ from tests.integration.worker.cases.identities import IDENTITIES
 from tests.integration.worker.cases.indexes import INDEXES
 from tests.integration.worker.cases.inheritance import INHERITANCE
 from tests.integration.worker.cases.matviews import MATVIEWS
-from tests.integration.worker.cases.partitions import PARTITIONS
+from tests.integration.worker.cases.partitions import PARTITIONS, PARTS_OF_PARTITIONED
 from tests.integration.worker.cases.redefined_types import REDEFINED_TYPES
 from tests.integration.worker.cases.retypings import RETYPINGS
 from tests.integration.worker.cases.rows import ROWS
@@ -45,6 +45,7 @@ KINDS = {
     "script": SCRIPTS,
     "retype": RETYPINGS,
     "partition": PARTITIONS,
+    "of partitioned": PARTS_OF_PARTITIONED,
     "inheritance": INHERITANCE,
     "sequence": SEQUENCES,
     "domain": DOMAINS,
@@ -149,10 +150,10 @@ def assert_all_is_held(kept: list[KeptRow], held: dict[str, list[dict[str, Any]]
             continue
         rows = held[row.inside]
         assert row.rows == len(rows)
-        if row.source is None:
+        if not row.sources:
             assert rows == before.rows[row.name]
             continue
-        were = before.rows[row.source]
+        were = [whole for source in row.sources for whole in before.rows.get(source, [])]
         assert len(rows) == len(were)
         # What tells rows without a key apart is no column of theirs.
         parts = [{name: value for name, value in part.items() if not name.startswith("stepback ")} for part in rows]
