@@ -22,6 +22,7 @@ _IN_A_HURRY = {
     "STUCK_APPLY_SECONDS": "3",
     "STUCK_FINISH_SECONDS": "3",
     "LEASE_GRACE_SECONDS": "1",
+    "LEDGER_SECONDS": "3",
     "TARGETS_SECONDS": "1",
     # What is watched here is what the tests do.
     "CANARY_SECONDS": "0",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import platform
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Final, TypeVar
 
 import structlog
@@ -22,12 +24,16 @@ from ledger.model import Kind, State
 from ledger.watching import Figures, Sight
 from worker.monitor.chain import Chain
 from worker.monitor.quarantines import Quarantines
+from worker.monitor.question import NoAnswerYet, Question
 from worker.monitor.queue import Queue
 
 #: What is read, each by itself: one that does not answer hides none of the others.
 PARTS: Final = ("ledger", "queue", "targets")
 _OPEN: Final = (State.QUEUED, State.IN_PROGRESS, State.AWAITING_APPROVAL)
 _INCIDENTS: Final = ("failed", "needs_operator", "validation_failed")
+
+#: How long a scrape waits for the ledger: less than Prometheus waits for a scrape.
+_ANSWER_SECONDS: Final = 4.0
 
 _T = TypeVar("_T")
 
@@ -41,6 +47,8 @@ class House(Collector):
         self, engine: Engine, counted: Callable[[], Queue], chain: Chain, quarantines: Quarantines, version: str
     ) -> None:
         self._engine = engine
+        self._asked = Question(self._ledger)
+        self._one_at_a_time = threading.Lock()
         self._counted = counted
         self._chain = chain
         self._quarantines = quarantines
@@ -62,7 +70,11 @@ class House(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Read everything, and give what could be read."""
-        seen = self._read("ledger", self._ledger)
+        with self._one_at_a_time:
+            yield from self._collect()
+
+    def _collect(self) -> Iterator[Metric]:
+        seen = self._read("ledger", partial(self._asked.answer, _ANSWER_SECONDS))
         if seen is not None:
             yield from _of_ledger(*seen, targets=list(self._quarantines.kept))
         counted = self._read("queue", self._counted)
@@ -81,7 +93,7 @@ class House(Collector):
         with _Timed(self._seconds, part):
             try:
                 found = act()
-            except (LedgerUnreachable, RedisError, OSError):
+            except (LedgerUnreachable, NoAnswerYet, RedisError, OSError):
                 self._errors[part] += 1
             except Exception:
                 # Whatever it is, the other parts are shown.

@@ -860,7 +860,7 @@ REFUSALS = [
     Refusal("ROLLBACK", _ORDERS, "BEGIN; DROP TABLE orders; ROLLBACK;", "plan_refused", "transaction control"),
     Refusal("SET ROLE", _ORDERS, "SET ROLE postgres; DROP TABLE orders;", "plan_refused", "would change who"),
     Refusal("search_path", _ORDERS, "SET search_path = x; DROP TABLE orders;", "nothing_to_roll_back", "table orders"),
-    Refusal("another setting", _ORDERS, "SET timezone = 'UTC'; DROP TABLE orders;", "plan_refused", "would change who"),
+    Refusal("another zone", _ORDERS, "SET timezone = 'Asia/Tokyo'; DROP TABLE orders;", "plan_refused", "anything but"),
     Refusal("LOCK of nothing", _ORDERS, "LOCK TABLE gone; DROP TABLE orders;", "plan_refused", "table gone does not"),
     Refusal(
         "COPY PROGRAM", _ORDERS, "COPY orders TO PROGRAM 'id'; DROP TABLE orders;", "plan_refused", "past every check"
