@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from tests.acceptance.commandline import CommandLine
+from tests.fix_tools import Tool
 
 _MIGRATIONS = {
     "add_health_metrics_table",
@@ -96,3 +98,30 @@ def test_folder_in_use(bare: CommandLine, tmp_path: Path) -> None:
     done = bare.run("demo", "--data", str(tmp_path / "mine"), "--json")
 
     assert (done.code, json.loads(done.out)["error"]["code"]) == (2, "bad_configuration")
+
+
+@pytest.mark.timeout(180)
+def test_chapter_of_an_alert(bare: CommandLine, alertmanager: Tool, tmp_path: Path) -> None:
+    """A worker freezes in mid-run: somebody is paged once, and the page is taken back when the run has gone on."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    here = bare.but(TMPDIR=str(temporary), PATH=f"{Path(alertmanager.path).parent}:{os.environ['PATH']}")
+
+    done = here.run("demo", "--chapter", "alert", "--json")
+
+    facts: dict[str, Any] = done.document
+    assert (done.code, facts["ok"]) == (0, True), facts["checks"]
+    assert facts["page"]["labels"]["alertname"] == "StepbackRunStuck"
+    assert facts["run"]["state"] == "completed"
+    assert facts["paged_after_seconds"] < 30
+    assert list(temporary.iterdir()) == []
+    assert _left_in(temporary) == []
+
+
+def test_chapter_of_an_alert_without_alertmanager(bare: CommandLine, tmp_path: Path) -> None:
+    """Where it is not installed the chapter says what to install, and starts nothing."""
+    done = bare.but(PATH=str(tmp_path)).run("demo", "--chapter", "alert")
+
+    assert done.code != 0
+    assert "prometheus-alertmanager" in done.err
+    assert done.out == ""
