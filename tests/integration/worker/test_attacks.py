@@ -94,13 +94,11 @@ def test_positions_are_put_back_when_a_run_fails(engine: Engine, how: str) -> No
 
 def test_line_that_accepts_can_be_pasted(engine: Engine) -> None:
     """Names with quotes are written in the refusal as TOML reads them."""
-    engine.owner(
-        'CREATE TABLE "p""arent" (id int) PARTITION BY LIST (id);CREATE TABLE "c""hild" PARTITION OF "p""arent" DEFAULT'
-    )
-    engine.plan('DROP TABLE "p""arent";')
+    engine.owner('CREATE TABLE "p""arent" (id int); CREATE TABLE "c""hild" () INHERITS ("p""arent")')
+    engine.plan('DROP TABLE "p""arent" CASCADE;')
     refused = engine.rollback()
     assert refused.error is not None
-    engine.plan('DROP TABLE "p""arent";')
+    engine.plan('DROP TABLE "p""arent" CASCADE;')
     (line,) = [line for line in refused.error.message.splitlines() if line.startswith("accepts = ")]
     (engine.plans / "m" / "plan.toml").write_text(line, encoding="utf-8")
 
