@@ -5,10 +5,9 @@ A machine without their binaries skips what needs them and says so; in CI (the v
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from tests.alerting.monitor import Monitor, StartMonitor, Watch
 from tests.alerting.prometheus import Prometheus, StartPrometheus
 from tests.alerting.receivers import DeadMan, Receiver
 from tests.faults.processes import Station
+from tests.fix_tools import Tool
 
 
 @pytest.fixture
@@ -34,16 +34,17 @@ def dead_man(receiver: Receiver) -> DeadMan:
 
 
 @pytest.fixture
-def start_alertmanager(data_folder: Path, receiver: Receiver) -> Iterator[StartAlertmanager]:
+def start_alertmanager(data_folder: Path, receiver: Receiver, alertmanager: Tool) -> Iterator[StartAlertmanager]:
     """Give a function that starts an Alertmanager, which tells the receiver, until the end of the test.
 
-    It takes the name of a folder: several are strangers to each other.
+    Several are strangers to each other.
     """
-    binary = needed("prometheus-alertmanager", "alertmanager")
     with ExitStack() as stack:
+        numbers = count()
 
-        def start(name: str) -> Alertmanager:
-            return stack.enter_context(Alertmanager(data_folder / name, binary, receiver))
+        def start() -> Alertmanager:
+            folder = data_folder / f"alertmanager{next(numbers)}"
+            return stack.enter_context(Alertmanager(folder, alertmanager.path, receiver))
 
         yield start
 
@@ -51,20 +52,23 @@ def start_alertmanager(data_folder: Path, receiver: Receiver) -> Iterator[StartA
 @pytest.fixture
 def running_alertmanager(start_alertmanager: StartAlertmanager) -> Alertmanager:
     """Give an Alertmanager that runs and tells the receiver."""
-    return start_alertmanager("alertmanager")
+    return start_alertmanager()
 
 
 @pytest.fixture
-def start_prometheus(data_folder: Path, running_alertmanager: Alertmanager) -> Iterator[StartPrometheus]:
+def start_prometheus(
+    data_folder: Path, running_alertmanager: Alertmanager, prometheus: Tool
+) -> Iterator[StartPrometheus]:
     """Give a function that starts a Prometheus, which tells the Alertmanager, until the end of the test.
 
     It takes `rules`, a list of rule files, and `jobs`, the port to scrape for each job's name.
     """
-    binary = needed("prometheus")
     with ExitStack() as stack:
 
         def start(rules: Sequence[Path] = (), jobs: Mapping[str, int] | None = None) -> Prometheus:
-            made = Prometheus(data_folder / "prometheus", binary, running_alertmanager, rules=rules, jobs=jobs or {})
+            made = Prometheus(
+                data_folder / "prometheus", prometheus.path, running_alertmanager, rules=rules, jobs=jobs or {}
+            )
             return stack.enter_context(made)
 
         yield start
@@ -84,14 +88,3 @@ def start_monitor(data_folder: Path, running_alertmanager: Alertmanager) -> Iter
             return stack.enter_context(made)
 
         yield start
-
-
-def needed(*names: str) -> str:
-    """Return the path of a binary, by the first of its names that this machine knows; else skip, or fail in CI."""
-    for name in names:
-        if found := shutil.which(name):
-            return found
-    reason = f"{names[0]} is not installed (Debian has it: apt-get install {names[0]})"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)

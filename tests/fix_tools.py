@@ -32,41 +32,41 @@ class Tool:
         return done.stdout
 
 
-def find(name: str, package: str) -> Tool:
+def find(*names: str, package: str) -> Tool:
     """Return a program; without it the test skips, in CI it fails.
 
     Args:
-        name: Its file name.
+        names: Its file names; the first that is there is taken.
         package: The Debian package that brings it.
     """
-    path = shutil.which(name)
-    if path is None:
-        missing = f"{name} is not installed; Debian has it in {package}"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    return Tool(path)
+    for name in names:
+        if path := shutil.which(name):
+            return Tool(path)
+    missing = f"{names[0]} is not installed; Debian has it in {package}"
+    if os.environ.get("CI"):
+        pytest.fail(missing)
+    pytest.skip(missing)
 
 
 @pytest.fixture(scope="session")
 def promtool() -> Tool:
     """Give what checks rules and runs their tests."""
-    return find("promtool", "prometheus")
+    return find("promtool", package="prometheus")
 
 
 @pytest.fixture(scope="session")
 def amtool() -> Tool:
     """Give what checks routes and renders templates."""
-    return find("amtool", "prometheus-alertmanager")
+    return find("amtool", package="prometheus-alertmanager")
 
 
 @pytest.fixture(scope="session")
 def prometheus() -> Tool:
     """Give the program of Prometheus, to be started by the test."""
-    return find("prometheus", "prometheus")
+    return find("prometheus", package="prometheus")
 
 
 @pytest.fixture(scope="session")
 def alertmanager() -> Tool:
     """Give the program of Alertmanager, to be started by the test."""
-    return find("prometheus-alertmanager", "prometheus-alertmanager")
+    return find("prometheus-alertmanager", "alertmanager", package="prometheus-alertmanager")

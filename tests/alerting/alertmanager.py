@@ -86,19 +86,20 @@ class Alertmanager(Child):
             f"--data.maintenance-interval={self.maintenance_seconds}s",
         ]
 
-    def adopt(self, configuration: Path) -> None:
+    def adopt(self, configuration: Path, faster: int = _FASTER) -> None:
         """Take a configuration from a file from the next start on: its webhooks lead to the receiver, all is faster.
 
         Args:
             configuration: The one that comes along, with its templates beside it.
+            faster: How many times.
         """
         templates = configuration.parent / "templates"
         if templates.exists():
             shutil.copytree(templates, self.folder / "templates", dirs_exist_ok=True)
         text = configuration.read_text(encoding="utf-8")
         assert _PLACEHOLDER in text, f"{configuration} has no webhook to lead to the receiver"
-        faster = _WAITS.sub(lambda wait: f"{wait[1]}: {max(1, int(wait[2]) * _UNIT_MS[wait[3]] // _FASTER)}ms", text)
-        told = faster.replace(_PLACEHOLDER, f"http://127.0.0.1:{self._receiver.port}")
+        text = _WAITS.sub(lambda wait: f"{wait[1]}: {max(1, int(wait[2]) * _UNIT_MS[wait[3]] // faster)}ms", text)
+        told = text.replace(_PLACEHOLDER, f"http://127.0.0.1:{self._receiver.port}")
         self._configuration.write_text(told, encoding="utf-8")
 
     def post(
@@ -126,14 +127,21 @@ class Alertmanager(Child):
         return log.exists() and alert.encode() in log.read_bytes()
 
     def alerts(self, alert: str = "", **labels: str) -> list[dict[str, Any]]:
-        """Return the alerts that stand, all of them or those of a name and some labels."""
+        """Return the alerts that stand, all of them or those of a name and some labels; by name, then by run."""
         wanted = {**({"alertname": alert} if alert else {}), **labels}
         found: list[dict[str, Any]] = json.loads(ask(self.port, "/api/v2/alerts"))
-        return [one for one in found if wanted.items() <= one["labels"].items()]
+        return sorted(
+            (one for one in found if wanted.items() <= one["labels"].items()),
+            key=lambda one: (one["labels"]["alertname"], one["labels"].get("run", "")),
+        )
+
+    def names(self) -> list[str]:
+        """Return the names of the alerts that stand."""
+        return [one["labels"]["alertname"] for one in self.alerts()]
 
 
 #: What the fixture `start_alertmanager` gives.
-StartAlertmanager = Callable[[str], Alertmanager]
+StartAlertmanager = Callable[[], Alertmanager]
 
 
 def _webhook(receiver: Receiver, name: str) -> dict[str, Any]:

@@ -206,7 +206,7 @@ def test_one_of_two_alertmanagers_is_out_of_order(
     first: str,
 ) -> None:
     """Each Alertmanager is told by itself: one that is {first} keeps no page from the other."""
-    other = start_alertmanager("other")
+    other = start_alertmanager()
     start_monitor(station, alertmanager_urls=f"{other.url},{running_alertmanager.url}")
     if first == "dead":
         other.kill()

@@ -16,7 +16,7 @@ import pytest
 from stepback.embedded import Postgres
 from tests.alerting.line import Line
 from tests.faults.processes import wait_for
-from tests.fix_alerting import needed
+from tests.fix_tools import Tool, find
 
 _ROOT = Path(__file__).parent.parent.parent
 
@@ -36,10 +36,9 @@ sys.stdin.read()
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv (util-linux) is not installed")
 @pytest.mark.parametrize("state", ["running", "frozen"])
-def test_killed_test_leaves_nothing_behind(data_folder: Path, state: str) -> None:
+def test_killed_test_leaves_nothing_behind(data_folder: Path, alertmanager: Tool, state: str) -> None:
     """When a test's process is killed, the server that it started is gone, also when it was {state}."""
-    binary = needed("prometheus-alertmanager", "alertmanager")
-    command = [sys.executable, "-c", _STARTS_ONE, str(data_folder / "alertmanager"), binary, state]
+    command = [sys.executable, "-c", _STARTS_ONE, str(data_folder / "alertmanager"), alertmanager.path, state]
     with subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as doomed:
         assert doomed.stdout is not None
         pid = int(doomed.stdout.readline())
@@ -74,8 +73,8 @@ def test_missing_binary_on_a_laptop(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a machine lacks skips the test and says how to get it."""
     monkeypatch.delenv("CI", raising=False)
 
-    with pytest.raises(pytest.skip.Exception, match="apt-get install no-such-binary"):
-        needed("no-such-binary")
+    with pytest.raises(pytest.skip.Exception, match="Debian has it in no-such-package"):
+        find("no-such-binary", package="no-such-package")
 
 
 def test_missing_binary_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,4 +82,4 @@ def test_missing_binary_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
 
     with pytest.raises(pytest.fail.Exception, match="no-such-binary is not installed"):
-        needed("no-such-binary")
+        find("no-such-binary", package="no-such-package")

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tests.alertmanager import free_port
+from tests.alerting.child import free_port
 from tests.alerts import PROMETHEUS
 from tests.fix_tools import Tool
 

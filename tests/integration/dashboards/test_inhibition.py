@@ -8,15 +8,21 @@ from uuid import uuid4
 
 import pytest
 
-from tests.alertmanager import Alertmanager, running, wait_until
+from tests.alerting.alertmanager import Alertmanager
+from tests.alerting.receivers import Receiver
+from tests.alerts import DASHBOARDS
+from tests.faults.processes import wait_for
 from tests.fix_tools import Tool
 
 
 @pytest.fixture(scope="module")
 def manager(alertmanager: Tool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alertmanager]:
-    """Give an Alertmanager with the configuration of dashboards/; nobody hears what it sends."""
-    with running(alertmanager, tmp_path_factory.mktemp("alertmanager")) as started:
-        yield started
+    """Give an Alertmanager with the configuration of dashboards/."""
+    with Receiver() as receiver:
+        made = Alertmanager(tmp_path_factory.mktemp("alertmanager"), alertmanager.path, receiver)
+        made.adopt(DASHBOARDS / "alertmanager" / "alertmanager.yml")
+        with made:
+            yield made
 
 
 #: What the monitor raises, and the backstop of the same thing.
@@ -48,7 +54,8 @@ def _pair(name: str, labels: dict[str, str]) -> _Pair:
 
 
 def _post(manager: Alertmanager, *alerts: dict[str, str]) -> None:
-    manager.post(*({"labels": labels} for labels in alerts))
+    for labels in alerts:
+        manager.post(labels)
 
 
 def _states(manager: Alertmanager, mark: str) -> dict[str, str]:
@@ -64,7 +71,7 @@ def _settled(manager: Alertmanager, mark: str) -> dict[str, str]:
     """
     last = _pair(*_TWINS[0])
     _post(manager, last.own, last.backstop)
-    wait_until(lambda: _states(manager, last.mark)["backstop"] == "suppressed", lambda: "nothing is silenced")
+    wait_for("the pair behind it", lambda: _states(manager, last.mark).get("backstop") == "suppressed")
     return _states(manager, mark)
 
 

@@ -1,75 +1,76 @@
-"""What comes out of a real Alertmanager with the configuration of dashboards/, and when."""
+"""What comes out of a real Alertmanager with the configuration of dashboards/, and when: no wait is shortened."""
 
 from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
-from tests.alertmanager import receiving, running
-from tests.fix_tools import Tool
+import pytest
 
+from tests.alerting.alertmanager import Alertmanager, StartAlertmanager
+from tests.alerting.receivers import DEAD_MAN, Receiver
+from tests.alerts import DASHBOARDS
+from tests.faults.processes import wait_for
+
+_STUCK = "StepbackRunStuck"
 _LABELS = {
-    "alertname": "StepbackRunStuck",
+    "alertname": _STUCK,
     "severity": "critical",
     "source": "stepback-monitor",
     "environment": "production",
     "target": "shop",
     "run": "7",
 }
+_ANNOTATIONS = {"summary": "Run 7 is stuck", "command": "stepback show 7"}
+#: Longer than any wait that is waited for here.
+_PATIENCE_SECONDS = 60.0
 
 
-def _alert(**changed: str) -> dict[str, Any]:
-    return {
-        "labels": {**_LABELS, **changed},
-        "annotations": {"summary": "Run 7 is stuck", "command": "stepback show 7"},
-    }
+@pytest.fixture
+def manager(start_alertmanager: StartAlertmanager) -> Alertmanager:
+    """Give an Alertmanager with that configuration, which tells the receiver."""
+    made = start_alertmanager()
+    made.end()
+    made.adopt(DASHBOARDS / "alertmanager" / "alertmanager.yml", faster=1)
+    return made.start()
 
 
-def test_a_page_comes_at_once_with_what_to_type(alertmanager: Tool, tmp_path: Path) -> None:
+def test_a_page_comes_at_once_with_what_to_type(manager: Alertmanager, receiver: Receiver) -> None:
     """The monitor's alert is one incident: nothing is waited for, and two runs are two pages."""
-    with receiving() as receiver, running(alertmanager, tmp_path, receiver=receiver) as manager:
-        began = time.monotonic()
-        manager.post(_alert(run="7"), _alert(run="8"))
+    began = time.monotonic()
+    for run in ("7", "8"):
+        manager.post({**_LABELS, "run": run}, annotations=_ANNOTATIONS)
 
-        pages = receiver.wait_for(2)
+    pages = [receiver.wait_for_page(_STUCK, run=run) for run in ("7", "8")]
 
-        assert time.monotonic() - began < 10
-        assert {(page.path, page.status, page.labels["run"]) for page in pages} == {
-            ("/page", "firing", "7"),
-            ("/page", "firing", "8"),
-        }
-        assert pages[0].annotations["command"] == "stepback show 7"
+    assert time.monotonic() - began < 10
+    assert pages[0].annotations["command"] == "stepback show 7"
 
 
-def test_the_dead_mans_switch_is_fed_at_once(alertmanager: Tool, tmp_path: Path) -> None:
+def test_the_dead_mans_switch_is_fed_at_once(manager: Alertmanager, receiver: Receiver) -> None:
     """The Watchdog waits for no group."""
-    with receiving() as receiver, running(alertmanager, tmp_path, receiver=receiver) as manager:
-        labels = {"alertname": "StepbackWatchdog", "severity": "none", "source": "prometheus"}
-        manager.post({"labels": labels})
+    manager.post({"alertname": "StepbackWatchdog", "severity": "none", "source": "prometheus"})
 
-        (fed,) = receiver.wait_for(1)
+    fed = receiver.wait_for("the Watchdog", lambda one: one.receiver == DEAD_MAN)
 
-        assert (fed.path, fed.status) == ("/dead-man", "firing")
+    assert (fed.alert, fed.status) == ("StepbackWatchdog", "firing")
 
 
-def test_a_page_is_sent_once_though_alertmanager_crashes(alertmanager: Tool, tmp_path: Path) -> None:
+@pytest.mark.timeout(180)
+def test_a_page_is_sent_once_though_alertmanager_crashes(manager: Alertmanager, receiver: Receiver) -> None:
     """Writing down often what it has sent, it knows that after a crash; the end is still told."""
-    often = "--data.maintenance-interval=1s"
-    with receiving() as receiver:
-        with running(alertmanager, tmp_path, often, receiver=receiver) as manager:
-            manager.post(_alert())
-            receiver.wait_for(1)
-            time.sleep(3)
-            manager.kill()
-        with running(alertmanager, tmp_path, often, receiver=receiver) as manager:
-            manager.post(_alert())
-            # Longer than group_wait: a second page would have come.
-            time.sleep(4)
-            assert [each.status for each in receiver.heard] == ["firing"]
+    manager.post(_LABELS)
+    receiver.wait_for_page(_STUCK)
+    wait_for("its log on disk", lambda: manager.has_noted(_STUCK))
+    manager.kill()
 
-            manager.post({**_alert(), "endsAt": datetime.now(UTC).isoformat()})
+    manager.start()
+    manager.post(_LABELS)
+    # Longer than group_wait: a second page would have come.
+    time.sleep(4)
 
-            # At the end of group_interval.
-            assert [each.status for each in receiver.wait_for(2)] == ["firing", "resolved"]
+    assert len(receiver.pages(_STUCK)) == 1
+    manager.post(_LABELS, ends_at=datetime.now(UTC))
+    # At the end of group_interval.
+    receiver.wait_for_page(_STUCK, status="resolved", seconds=_PATIENCE_SECONDS)
+    assert len(receiver.pages(_STUCK)) == 1

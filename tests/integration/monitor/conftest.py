@@ -1,9 +1,8 @@
-"""What the monitor's tests share: Alertmanagers, and a small target with a place to start workers at."""
+"""What the monitor's tests share: a small target with a place to start workers at."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -12,25 +11,6 @@ import pytest
 from tests.faults.conftest import PLAN, SCHEMA
 from tests.faults.processes import Station
 from tests.harness import Engine
-from tests.integration.monitor.local_alertmanager import LocalAlertmanager
-
-StartAlertmanager = Callable[[], LocalAlertmanager]
-
-
-@pytest.fixture
-def start_alertmanager(tmp_path: Path) -> Iterator[StartAlertmanager]:
-    """Give a function that starts an Alertmanager; all of them are gone at the end."""
-    started: list[LocalAlertmanager] = []
-
-    def start() -> LocalAlertmanager:
-        made = LocalAlertmanager(tmp_path / f"alertmanager-{len(started)}").start()
-        started.append(made)
-        return made
-
-    yield start
-    for each in started:
-        with suppress(ProcessLookupError):
-            each.kill()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from tests.integration.monitor.conftest import StartAlertmanager
+from tests.alerting.alertmanager import StartAlertmanager
 from worker.monitor.alertmanager import Alertmanager, Heading, Labels, connect, reason
 from worker.monitor.trouble import Alert, Trouble
 
@@ -66,7 +66,7 @@ def test_an_alert_says_what_stands(start_alertmanager: StartAlertmanager, client
 
     client(f"{alertmanager.url}/").tell([FAILED], _known)
 
-    (held,) = alertmanager.holds()
+    (held,) = alertmanager.alerts()
     assert held["labels"] == {
         "alertname": "StepbackRunFailed",
         "severity": "critical",
@@ -96,7 +96,7 @@ def test_it_stands_for_long_without_being_told_again(start_alertmanager: StartAl
 
     client(alertmanager.url).tell([FAILED], _known)
 
-    (held,) = alertmanager.holds()
+    (held,) = alertmanager.alerts()
     assert datetime.fromisoformat(held["endsAt"]) - datetime.now(UTC) > timedelta(hours=23)
 
 
@@ -108,7 +108,7 @@ def test_told_again_it_is_the_same_alert(start_alertmanager: StartAlertmanager, 
         client(alertmanager.url).tell([FAILED, BROKEN], _known)
 
     assert alertmanager.names() == ["StepbackAuditChainBroken", "StepbackRunFailed"]
-    assert {datetime.fromisoformat(held["startsAt"]) for held in alertmanager.holds()} == {SINCE}
+    assert {datetime.fromisoformat(held["startsAt"]) for held in alertmanager.alerts()} == {SINCE}
 
 
 def test_what_does_not_stand_any_more_is_resolved(start_alertmanager: StartAlertmanager, client: Client) -> None:
@@ -124,7 +124,7 @@ def test_what_does_not_stand_any_more_is_resolved(start_alertmanager: StartAlert
     another.tell([other], _known)
 
     assert once == ["StepbackRunFailed"] * 2
-    (held,) = alertmanager.holds()
+    (held,) = alertmanager.alerts()
     assert held["labels"]["run"] == "8"
 
 
@@ -137,7 +137,7 @@ def test_everything_may_be_well(start_alertmanager: StartAlertmanager, client: C
     for _ in range(3):
         way.tell([], _known)
 
-    assert alertmanager.holds() == []
+    assert alertmanager.alerts() == []
 
 
 def test_of_what_is_not_known_nothing_is_resolved(start_alertmanager: StartAlertmanager, client: Client) -> None:

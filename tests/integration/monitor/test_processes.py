@@ -20,8 +20,8 @@ from ledger.database import transaction
 from ledger.model import State
 from ledger.watching import Figures, figures
 from tests.faults.processes import Station, wait_for
+from tests.fix_tools import Tool
 from tests.harness import completed
-from tests.integration.monitor.local_alertmanager import needed
 
 
 def _figures(engine: Engine) -> Figures:
@@ -160,9 +160,8 @@ def test_a_monitor_goes_on_without_redis(station: Station, ledger_engine: Engine
 # -- what is scraped --------------------------------------------------------------
 
 
-def test_promtool_finds_nothing_wrong(station: Station, tmp_path: Path) -> None:
+def test_promtool_finds_nothing_wrong(station: Station, promtool: Tool, tmp_path: Path) -> None:
     """With what a monitor and a worker show after a run, a canary and a scan."""
-    promtool = needed("promtool")
     command = station.engine.command()
     with station.worker() as process, _monitor(station, tmp_path, canary_seconds=0.5) as monitor:
         station.port(process.pid)
@@ -172,5 +171,7 @@ def test_promtool_finds_nothing_wrong(station: Station, tmp_path: Path) -> None:
         shown = {"monitor": monitor.metrics(), "worker": _get(station.port(process.pid))}
 
     for who, text in shown.items():
-        done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [promtool.path, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+        )
         assert (done.returncode, done.stderr) == (0, ""), who

@@ -20,9 +20,9 @@ from ledger.incidents import acknowledge
 from ledger.model import State
 from ledger.settings import MonitorSettings
 from stepback.embedded import Postgres
+from tests.alerting.alertmanager import StartAlertmanager
 from tests.endings import begin, settle
 from tests.faults.processes import wait_for
-from tests.integration.monitor.conftest import StartAlertmanager
 from worker.monitor import figures
 from worker.monitor.alertmanager import Heading, connect
 from worker.monitor.limits import Limits
