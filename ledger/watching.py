@@ -43,21 +43,26 @@ _INCIDENTS: Final = text(
 
 #: For so long an end is told again and again: whoever was away meanwhile, monitor or Alertmanager, is to hear of it.
 _LATELY: Final = "interval '15 minutes'"
-#: Of so many runs at most.
+#: Of so many runs and so many incidents at most, the newest.
 _NEWEST: Final = 500
 
 _OVER: Final = text(
     f"""
     SELECT run.run, CAST(NULL AS text) AS incident, command.kind, command.target, command.migration,
            run.finished_at AS at
-    FROM ledger.runs AS run JOIN ledger.commands AS command USING (command_id)
-    WHERE run.run > (SELECT max(run) FROM ledger.runs) - {_NEWEST} AND run.run > 0
-      AND run.finished_at > clock_timestamp() - {_LATELY}
+    FROM (
+        SELECT run, command_id, finished_at FROM ledger.runs WHERE run > 0 ORDER BY run DESC LIMIT {_NEWEST}
+    ) AS run
+    JOIN ledger.commands AS command USING (command_id)
+    WHERE run.finished_at > clock_timestamp() - {_LATELY}
     UNION ALL
     SELECT incident.run, incident.incident, command.kind, command.target, command.migration, incident.resolved_at
-    FROM ledger.incidents AS incident
+    FROM (
+        SELECT run, incident, resolved_at FROM ledger.incidents
+        WHERE resolved_at > clock_timestamp() - {_LATELY}
+        ORDER BY resolved_at DESC LIMIT {_NEWEST}
+    ) AS incident
     JOIN ledger.runs AS run USING (run) JOIN ledger.commands AS command USING (command_id)
-    WHERE incident.resolved_at > clock_timestamp() - {_LATELY}
     """
 )
 

@@ -261,3 +261,33 @@ def test_the_newest_audit_event_and_living_workers_are_seen(ledger_engine: Engin
     with transaction(ledger_engine) as conn:
         seen = figures(conn)
     assert (seen.audit_events, seen.workers_alive) == (2, 1)
+
+
+# -- what is over ---------------------------------------------------------------
+
+#: As the owner: runs that all ended just now, each with an incident that was resolved just now, the first one first.
+_MANY = """
+WITH asked AS (
+    INSERT INTO ledger.commands (command_id, kind, target, migration, requested_by, reason, not_after, envelope)
+    SELECT gen_random_uuid(), 'rollback', 'shop', 'm', 'operator', 'old', now(), n::text
+      FROM generate_series(1, 800) AS n
+    RETURNING command_id
+), ended AS (
+    INSERT INTO ledger.runs (command_id, state, attempt, lease_until, started_at, finished_at)
+    SELECT command_id, 'failed', 1, now(), now(), now() FROM asked RETURNING run
+)
+INSERT INTO ledger.incidents (run, incident, resolved_at, resolved_by)
+SELECT run, 'failed', clock_timestamp() + run * interval '1 microsecond', 'a test' FROM ended
+"""
+
+
+def test_a_flood_of_ends_is_told_of_the_newest(ledger_engine: Engine, ledger_admin_url: str) -> None:
+    """However many ended within the last minutes, a look takes no longer than for the newest 500 of each."""
+    with psycopg.connect(ledger_admin_url) as owner:
+        owner.execute(_MANY)
+
+    with transaction(ledger_engine) as conn:
+        over = look(conn).over
+
+    assert sorted(each.run for each in over if each.incident is None) == [*range(301, 801)]
+    assert sorted(each.run for each in over if each.incident is not None) == [*range(301, 801)]
