@@ -40,6 +40,8 @@ _SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "256MB",
     "max_wal_size": "256MB",
+    # Hundreds of databases come and go: it would look through all of them.
+    "autovacuum": "off",
     "max_prepared_transactions": "10",
     "wal_level": "logical",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -45,9 +46,9 @@ def read(folder: Path | None) -> tuple[CheckFile, ...]:
     Args:
         folder: The target's own; None: it has none.
     """
-    packaged = _sorted(resources.files("sql") / "checks")
-    taken = frozenset(entry.name for entry in packaged)
-    return (*(_read(entry) for entry in packaged), *(_own(folder, taken) if folder is not None else ()))
+    packaged = _packaged()
+    taken = frozenset(file.name for file in packaged)
+    return (*packaged, *(_own(folder, taken) if folder is not None else ()))
 
 
 def query_of(text: str, name: str) -> str:
@@ -60,6 +61,12 @@ def query_of(text: str, name: str) -> str:
     if len(found) != 1 or not isinstance(found[0].stmt, ast.SelectStmt):
         raise PlanRefused(f"{name} is not one SELECT, which is what a check is")
     return slice_of(found[0], text)
+
+
+@cache
+def _packaged() -> tuple[CheckFile, ...]:
+    """Read those that come along, once: parsing them takes longer than asking them."""
+    return tuple(_read(entry) for entry in _sorted(resources.files("sql") / "checks"))
 
 
 def _own(folder: Path, taken: frozenset[str]) -> Iterator[CheckFile]:
