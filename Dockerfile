@@ -1,6 +1,7 @@
 # syntax=docker/dockerfile:1
 # One image for every Stepback process; docker-compose.yml says which command each service runs.
 
+# Python 3.12 is the newest, and linux/amd64 the only platform, that every locked file has a wheel for.
 # What is locked, held against its hashes, and Stepback itself: all that the image is installed from.
 FROM python:3.12-slim AS wheels
 WORKDIR /build
