@@ -1,4 +1,4 @@
-"""docker-compose.yml as a test reads it: services with their variables filled in, and files laid out as they are mounted."""
+"""docker-compose.yml as tests read it: services with their variables filled in, files laid out as they are mounted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docker-compose.yml starts, as far as it can be tried without Docker: its files, its database script, its processes."""
+"""What docker-compose.yml starts, as far as it can be tried without Docker: files, database script, processes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
+from redis import Redis
+from redis.exceptions import AuthenticationError
 
 from stepback.embedded import Postgres, ensure_roles_and_databases
 from stepback.embedded.postgres import DEFAULT_VERSION
+from stepback.embedded.redis_server import binary as redis_server
 from stepback.embedded.roles import ROLES
 from tests.acceptance.commandline import CommandLine, said, wait_for
-from tests.compose import ROOT, environment, healthcheck, lay_out, mounts, password, services
+from tests.alerting.child import free_port
+from tests.compose import ROOT, environment, filled, healthcheck, lay_out, mounts, password, services
 from tests.fix_tools import Tool
 
 _SETTINGS = {"fsync": "off", "log_statement": "all", "log_min_duration_statement": "0"}
@@ -63,6 +67,17 @@ def _run_script(server: Postgres, variables: Mapping[str, str]) -> subprocess.Co
     )
 
 
+def _ping(port: int, **variables: str) -> int:
+    """Run the healthcheck of Redis, with another port than in its container."""
+    (line,) = healthcheck("redis")
+    return subprocess.run(
+        ["sh", "-c", line.replace("redis-cli", f"{redis_server().with_name('redis-cli')} -p {port}")],
+        env={**os.environ, **environment("redis"), **variables},
+        capture_output=True,
+        check=False,
+    ).returncode
+
+
 def _admin(server: Postgres, database: str = "postgres") -> str:
     return server.superuser_url(database)
 
@@ -75,9 +90,9 @@ def _at(server: Postgres, url: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def cluster(shared_data_folder: Path) -> Iterator[Postgres]:
     """Give a server of one's own on which the service's script has been run; it asks for passwords."""
-    with Postgres.start(tmp_path_factory.mktemp("cluster"), version=DEFAULT_VERSION, settings=_SETTINGS) as server:
+    with Postgres.start(shared_data_folder, version=DEFAULT_VERSION, settings=_SETTINGS) as server:
         done = _run_script(server, environment("postgres"))
         assert done.returncode == 0, done.stderr
         (server.home / "pg_hba.conf").write_text(_HBA, encoding="ascii")
@@ -87,16 +102,34 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="module")
-def installed(cluster: Postgres, tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> CommandLine:
+def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Give the port of a Redis that is started by the service's command, in an empty folder."""
+    name, *arguments = (filled(word) for word in services()["redis"]["command"])
+    port, folder = free_port(), tmp_path_factory.mktemp("redis")
+    assert name == redis_server().name
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [redis_server(), *arguments, "--port", str(port), "--bind", "127.0.0.1"], cwd=folder, stdout=log
+        )
+    try:
+        wait_for("Redis to be well", lambda: _ping(port) == 0)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def installed(cluster: Postgres, tmp_path_factory: pytest.TempPathFactory, redis_port: int) -> CommandLine:
     """Give the command line with the monitor's environment, after `stepback init` with that of its own service."""
     folder = tmp_path_factory.mktemp("here")
     variables = {
         name: _at(cluster, value) if value.startswith("postgresql://") else value
         for name, value in environment("init").items()
-    } | {
+    }
+    variables |= {
         "STEPBACK_DATA": str(folder / "data"),
-        "STEPBACK_REDIS_URL": redis_url,
-        "STEPBACK_REDIS_NAMESPACE": folder.name,
+        "STEPBACK_REDIS_URL": variables["STEPBACK_REDIS_URL"].replace("redis:6379", f"127.0.0.1:{redis_port}"),
         "STEPBACK_TARGETS__GOODBUY_HQ__PLANS": str(ROOT / "sql" / "plans" / "goodbuy_hq"),
         "STEPBACK_WORKER_METRICS_PORT": "0",
         "STEPBACK_MONITOR_METRICS_PORT": "0",
@@ -214,6 +247,21 @@ def test_the_server_logs_no_password(cluster: Postgres) -> None:
 
     assert "pg_reload_conf" in logged
     assert not re.findall(r"secret[a-z]+", logged)
+
+
+# -- Redis ---------------------------------------------------------------------
+
+
+def test_redis_keeps_what_it_has_and_asks_for_its_password(installed: CommandLine, redis_port: int) -> None:
+    """As its command says; its healthcheck needs the password too."""
+    with Redis.from_url(installed.variables["STEPBACK_REDIS_URL"]) as client:
+        kept = client.config_get("appendonly")
+
+    assert kept == {"appendonly": "yes"}
+    assert _ping(redis_port) == 0
+    assert _ping(redis_port, REDISCLI_AUTH="another") != 0
+    with Redis(port=redis_port) as stranger, pytest.raises(AuthenticationError):
+        stranger.ping()
 
 
 # -- processes -----------------------------------------------------------------

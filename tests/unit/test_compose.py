@@ -291,7 +291,7 @@ def _copied() -> set[str]:
 
 
 def test_the_image_holds_what_is_packaged() -> None:
-    """Every package of the distribution is copied, nothing of the tests is, and .dockerignore lets through just that."""
+    """Every package of the distribution is copied, no tests are, and .dockerignore lets through just that."""
     packages = _PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
 
