@@ -22,7 +22,7 @@ FROM python:3.12-slim
 RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     pip install --no-cache-dir --no-index --find-links /wheels stepback-pg
 # A volume mounted here is made with this owner; the key in it is refused if others can read it.
-RUN useradd --system --uid 10001 --no-create-home stepback \
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin stepback \
     && install --directory --owner=stepback --mode=0700 /var/lib/stepback
 ENV STEPBACK_DATA=/var/lib/stepback
 # A stepback.toml is looked for here.

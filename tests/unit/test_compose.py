@@ -123,6 +123,8 @@ def test_only_init_knows_the_superuser() -> None:
     """Neither a worker nor a monitor could change the ledger's tables."""
     assert [name for name in OURS if _settings(name).ledger.admin_url is not None] == ["init"]
     assert [name for name in OURS if "POSTGRES_PASSWORD" in str(services()[name])] == ["init"]
+    assert environment("worker") == environment("monitor")
+    assert environment("worker").items() < environment("init").items()
 
 
 def test_plans_are_where_the_configuration_says() -> None:
@@ -167,6 +169,14 @@ def test_metrics_are_where_they_are_asked_for() -> None:
     assert services()["monitor"]["ports"] == [f"127.0.0.1:{monitor.metrics_port}:{monitor.metrics_port}"]
     for service, port in (("worker", worker.metrics_port), ("monitor", monitor.metrics_port)):
         assert f"http://127.0.0.1:{port}/metrics" in healthcheck(service)[-1]
+
+
+def test_there_may_be_many_workers() -> None:
+    """Nothing of a worker can be had only once: a name, a port of the host, a volume to write to."""
+    worker = services()["worker"]
+
+    assert not worker.keys() & {"container_name", "hostname", "ports", "network_mode"}
+    assert all(mount.read_only for mount in mounts("worker"))
 
 
 # -- secrets ------------------------------------------------------------------
