@@ -15,10 +15,10 @@ import pytest
 from redis import Redis
 from redis.exceptions import AuthenticationError
 
+from ledger.schema import upgrade
 from stepback.embedded import Postgres, ensure_roles_and_databases
-from stepback.embedded.postgres import DEFAULT_VERSION
 from stepback.embedded.redis_server import binary as redis_server
-from stepback.embedded.roles import ROLES
+from stepback.embedded.roles import LEDGER_DATABASE, ROLES
 from tests.acceptance.commandline import CommandLine, said, wait_for
 from tests.alerting.child import free_port
 from tests.compose import ROOT, environment, filled, healthcheck, lay_out, mounts, password, services
@@ -27,7 +27,7 @@ from tests.fix_tools import Tool
 _SETTINGS = {"fsync": "off", "log_statement": "all", "log_min_duration_statement": "0"}
 _DEPLOYING = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
 
-#: What each role may do to each relation and function of the ledger, and with the databases.
+#: What each role may do to each relation and function of the ledger.
 _RIGHTS = """
     SELECT a.grantee::regrole::text, c.relname, a.privilege_type
     FROM pg_class c, aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
@@ -38,15 +38,17 @@ _RIGHTS = """
     WHERE p.pronamespace = 'ledger'::regnamespace
     ORDER BY 1, 2, 3
 """
+#: What each is, and whose member.
 _ATTRIBUTES = """
     SELECT rolname, rolcanlogin, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls, rolinherit,
            ARRAY(SELECT m.roleid::regrole::text FROM pg_auth_members m WHERE m.member = r.oid ORDER BY 1)
     FROM pg_roles r WHERE rolname = ANY(%s) ORDER BY rolname
 """
+#: What each may do with each database.
 _ON_DATABASES = """
-    SELECT r, d, p, has_database_privilege(r, d, p)
-    FROM unnest(%s::text[]) r, unnest(ARRAY[%s, %s]) d, unnest(ARRAY['CONNECT', 'CREATE', 'TEMPORARY']) p
-    ORDER BY 1, array_position(ARRAY[%s, %s], d), 3
+    SELECT r, datname, p, has_database_privilege(r, datname, p)
+    FROM unnest(%s::text[]) r, pg_database, unnest(ARRAY['CONNECT', 'CREATE', 'TEMPORARY']) p
+    ORDER BY 1, 2, 3
 """
 
 #: Passwords are asked for, as over a network.
@@ -92,12 +94,21 @@ def _at(server: Postgres, url: str) -> str:
 @pytest.fixture(scope="module")
 def cluster(shared_data_folder: Path) -> Iterator[Postgres]:
     """Give a server of one's own on which the service's script has been run; it asks for passwords."""
-    with Postgres.start(shared_data_folder, version=DEFAULT_VERSION, settings=_SETTINGS) as server:
+    with Postgres.start(shared_data_folder / "cluster", settings=_SETTINGS) as server:
         done = _run_script(server, environment("postgres"))
         assert done.returncode == 0, done.stderr
         (server.home / "pg_hba.conf").write_text(_HBA, encoding="ascii")
         with psycopg.connect(_admin(server), autocommit=True) as admin:
             admin.execute("SELECT pg_reload_conf()")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def embedded(shared_data_folder: Path) -> Iterator[Postgres]:
+    """Give an embedded server of the same version, as `stepback up` makes it."""
+    with Postgres.start(shared_data_folder / "embedded", settings=_SETTINGS) as server:
+        ensure_roles_and_databases(server, sample=True)
+        upgrade(_admin(server, LEDGER_DATABASE))
         yield server
 
 
@@ -166,40 +177,35 @@ def test_alertmanager_would_start(amtool: Tool, tmp_path: Path) -> None:
 # -- roles and databases -------------------------------------------------------
 
 
-def test_roles_are_those_of_embedded_servers(cluster: Postgres, postgres: Postgres) -> None:
+def test_roles_are_those_of_embedded_servers(cluster: Postgres, embedded: Postgres) -> None:
     """They may log in, belong to each other and stand out no more than there."""
-    with psycopg.connect(_admin(cluster)) as here, psycopg.connect(_admin(postgres)) as embedded:
-        found, expected = (conn.execute(_ATTRIBUTES, [[*ROLES]]).fetchall() for conn in (here, embedded))
+    found, expected = (_asked(server, _ATTRIBUTES, [*ROLES]) for server in (cluster, embedded))
 
     assert found == expected
     assert len(found) == len(ROLES)
 
 
-def test_rights_on_databases_are_those_of_embedded_servers(cluster: Postgres, data_folder: Path) -> None:
+def test_rights_on_databases_are_those_of_embedded_servers(cluster: Postgres, embedded: Postgres) -> None:
     """Who may enter the ledger or make schemas in the target may so there, and nobody else."""
-    databases = ["stepback_ledger", "goodbuy_hq"]
-    with Postgres.start(data_folder, version=DEFAULT_VERSION, settings={"fsync": "off"}) as embedded:
-        ensure_roles_and_databases(embedded, sample=True)
-        found, expected = (_rights_on(server, databases) for server in (cluster, embedded))
+    found, expected = (_asked(server, _ON_DATABASES, [*ROLES]) for server in (cluster, embedded))
 
     assert found == expected
     assert ("stepback_worker", "stepback_ledger", "CONNECT", False) in found
     assert ("stepback_worker", "goodbuy_hq", "CREATE", True) in found
 
 
-def _rights_on(server: Postgres, databases: list[str]) -> list[tuple[object, ...]]:
-    with psycopg.connect(_admin(server)) as conn:
-        return conn.execute(_ON_DATABASES, [[*ROLES], *databases, *databases]).fetchall()
-
-
 @pytest.mark.usefixtures("installed")
-def test_rights_in_the_ledger_are_those_of_embedded_servers(cluster: Postgres, ledger_admin_url: str) -> None:
+def test_rights_in_the_ledger_are_those_of_embedded_servers(cluster: Postgres, embedded: Postgres) -> None:
     """After `stepback init` nobody may read, write or call more of it than there."""
-    with psycopg.connect(_admin(cluster, "stepback_ledger")) as here, psycopg.connect(ledger_admin_url) as embedded:
-        found, expected = (conn.execute(_RIGHTS).fetchall() for conn in (here, embedded))
+    found, expected = (_asked(server, _RIGHTS) for server in (cluster, embedded))
 
     assert found == expected
-    assert "stepback_worker" not in {role for role, _, _ in found}
+    assert {role for role, _, _ in found} == {"stepback_app", "stepback_owner"}
+
+
+def _asked(server: Postgres, query: str, *arguments: list[str]) -> list[tuple[object, ...]]:
+    with psycopg.connect(_admin(server, LEDGER_DATABASE)) as conn:
+        return conn.execute(query, arguments).fetchall()
 
 
 @pytest.mark.parametrize(
@@ -232,7 +238,7 @@ def test_each_login_has_its_password_and_its_place(
 @pytest.mark.parametrize("missing", ["LEDGER_PASSWORD", "TARGET_PASSWORD", "APPLICATION_PASSWORD"])
 def test_without_a_password_nothing_is_made(data_folder: Path, missing: str) -> None:
     """The script ends with an error before there is any database that could be taken for an installation."""
-    with Postgres.start(data_folder, version=DEFAULT_VERSION, settings=_SETTINGS) as server:
+    with Postgres.start(data_folder, settings=_SETTINGS) as server:
         done = _run_script(server, {key: value for key, value in environment("postgres").items() if key != missing})
         with psycopg.connect(_admin(server)) as conn:
             databases = conn.execute("SELECT datname FROM pg_database WHERE datname ~ '_'").fetchall()
