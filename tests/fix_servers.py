@@ -134,13 +134,26 @@ def redis_url(pytestconfig: pytest.Config) -> Iterator[str]:
         yield server.url
 
 
-@pytest.fixture
-def data_folder(pytestconfig: pytest.Config) -> Iterator[Path]:
-    """Give an empty data folder of one's own; servers that a killed process left in it are stopped at the end."""
-    folder = pytestconfig.stash[_DATA] / f"data-{uuid4().hex[:8]}"
+def _own_folder(config: pytest.Config) -> Iterator[Path]:
+    folder = config.stash[_DATA] / f"data-{uuid4().hex[:8]}"
     folder.mkdir(mode=0o700)
     yield folder
     _remove(folder)
+
+
+@pytest.fixture
+def data_folder(pytestconfig: pytest.Config) -> Iterator[Path]:
+    """Give an empty data folder of one's own; servers that a killed process left in it are stopped at the end."""
+    yield from _own_folder(pytestconfig)
+
+
+@pytest.fixture(scope="module")
+def shared_data_folder(pytestconfig: pytest.Config) -> Iterator[Path]:
+    """Give the tests of a module an empty data folder together.
+
+    Not pytest's own folder for that: a session that begins meanwhile shuts it, and root's PostgreSQL out.
+    """
+    yield from _own_folder(pytestconfig)
 
 
 @pytest.fixture
