@@ -7,7 +7,8 @@ WITH filling AS (
     SELECT d.objid AS sequence, d.refobjid AS relation, d.refobjsubid AS number
       FROM pg_depend AS d
      WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
-       AND d.deptype IN ('a', 'i')
+       -- An identity. One that is only owned by a column need not fill it: its default says so, below.
+       AND d.deptype = 'i'
     UNION
     SELECT d.refobjid, a.adrelid, a.adnum
       FROM pg_attrdef AS a

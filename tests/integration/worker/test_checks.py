@@ -330,3 +330,18 @@ def test_packaged_files_begin_with_what_they_do() -> None:
     for file in files:
         head = file.read_text(encoding="utf-8").partition("\n\n")[0]
         assert all(word in head for word in ("-- Effect:", "-- Locks:", "-- Transactional:", "-- Verified by:")), file
+
+
+def test_sequence_that_fills_nothing(sample_engine: Engine) -> None:
+    """A column may own a sequence and take its values from another: how far the first one got means nothing."""
+    sample_engine.owner(
+        "CREATE TABLE t (n smallserial); CREATE SEQUENCE other;"
+        "ALTER TABLE t ALTER n TYPE bigint, ALTER n SET DEFAULT nextval('other');"
+        "INSERT INTO t SELECT FROM generate_series(1, 9)"
+    )
+
+    done = completed(sample_engine.validate())
+
+    assert _told(done) == {}
+    assert "sequence public.other" in _checks(done)
+    assert "sequence public.t_n_seq" not in _checks(done)
