@@ -110,7 +110,12 @@ def test_chapter_of_an_alert(bare: CommandLine, alertmanager: Tool, tmp_path: Pa
     done = here.run("demo", "--chapter", "alert", "--json")
 
     facts: dict[str, Any] = done.document
-    assert (done.code, facts["ok"]) == (0, True), facts["checks"]
+    assert (done.code, facts["ok"]) == (0, True), (
+        facts["checks"],
+        facts["run"]["state"],
+        facts["run"]["error"],
+        done.err,
+    )
     assert facts["page"]["labels"]["alertname"] == "StepbackRunStuck"
     assert facts["run"]["state"] == "completed"
     assert facts["paged_after_seconds"] < 30
