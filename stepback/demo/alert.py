@@ -32,7 +32,7 @@ from stepback.show.documents import Document, of_run, put_out
 _MIGRATION, _TABLE = "add_health_alerts", "public.health_alerts"
 #: Short, so that nobody waits, and long enough for a busy machine to take the run over once the worker goes on; what is
 #: usual is in docs/configuration.md.
-_LEASE_SECONDS, _GRACE_SECONDS = 4, 10
+_LEASE_SECONDS, _GRACE_SECONDS = 6, 9
 _MONITOR = {
     "STEPBACK_MONITOR_LEASE_GRACE_SECONDS": str(_GRACE_SECONDS),
     "STEPBACK_MONITOR_SCAN_SECONDS": "0.5",
