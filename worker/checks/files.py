@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -46,11 +46,13 @@ def read(folder: Path | None) -> tuple[CheckFile, ...]:
     Args:
         folder: The target's own; None: it has none.
     """
-    packaged = _packaged()
-    taken = frozenset(file.name for file in packaged)
-    return (*packaged, *(_own(folder, taken) if folder is not None else ()))
+    packaged = _sorted(resources.files("sql") / "checks")
+    taken = frozenset(entry.name for entry in packaged)
+    return (*(_read(entry) for entry in packaged), *(_own(folder, taken) if folder is not None else ()))
 
 
+# Parsing a check takes longer than asking it. What cannot be read or parsed is not kept: it may be mended meanwhile.
+@lru_cache(maxsize=256)
 def query_of(text: str, name: str) -> str:
     """Return the one query of a text.
 
@@ -61,12 +63,6 @@ def query_of(text: str, name: str) -> str:
     if len(found) != 1 or not isinstance(found[0].stmt, ast.SelectStmt):
         raise PlanRefused(f"{name} is not one SELECT, which is what a check is")
     return slice_of(found[0], text)
-
-
-@cache
-def _packaged() -> tuple[CheckFile, ...]:
-    """Read those that come along, once: parsing them takes longer than asking them."""
-    return tuple(_read(entry) for entry in _sorted(resources.files("sql") / "checks"))
 
 
 def _own(folder: Path, taken: frozenset[str]) -> Iterator[CheckFile]:
