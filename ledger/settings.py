@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AnyHttpUrl,
@@ -78,12 +78,33 @@ def _duration(value: object) -> timedelta:
     return durations.parse(value)
 
 
-class TargetSettings(_Section):
-    """One database that can be rolled back."""
+class _Database(_Section):
+    """A database by its URL, or by a file that holds it."""
 
     url: SecretStr | None = None
     #: A file that holds the URL, such as a mounted secret.
     url_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_url(self) -> Self:
+        if (self.url is None) == (self.url_file is None):
+            raise ValueError("give exactly one of url and url_file")
+        return self
+
+    def dsn(self) -> str:
+        """Return the connection URL. It may hold a password: never log it."""
+        if self.url is not None:
+            return self.url.get_secret_value()
+        assert self.url_file is not None  # noqa: S101 - _one_url holds this
+        try:
+            return self.url_file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise BadConfiguration(f"url_file {self.url_file} cannot be read: {error.strerror}") from error
+
+
+class TargetSettings(_Database):
+    """One database that can be rolled back."""
+
     #: Folder of plans, one folder per migration; absent: registry rows only.
     plans: Path | None = None
     #: Folder of checks of one's own, beside those that come along.
@@ -99,21 +120,66 @@ class TargetSettings(_Section):
     #: Shown in every page.
     contact: str = ""
 
-    @model_validator(mode="after")
-    def _one_url(self) -> TargetSettings:
-        if (self.url is None) == (self.url_file is None):
-            raise ValueError("give exactly one of url and url_file")
-        return self
 
-    def dsn(self) -> str:
-        """Return the connection URL. It may hold a password: never log it."""
-        if self.url is not None:
-            return self.url.get_secret_value()
-        assert self.url_file is not None  # noqa: S101 - _one_url holds this
-        try:
-            return self.url_file.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise BadConfiguration(f"url_file {self.url_file} cannot be read: {error.strerror}") from error
+class OutboxSettings(_Database):
+    """One application database whose outbox is relayed."""
+
+    #: How often it is looked at where no notification came.
+    poll_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 2
+
+
+class StreamSettings(_Section):
+    """The Redis stream that commands come in by."""
+
+    name: Annotated[str, Field(min_length=1)] = "stepback.commands"
+    #: Consumers of one group share the entries.
+    group: Annotated[str, Field(min_length=1)] = "stepback"
+    #: Where entries go that hold no command, or one that is refused.
+    dead_letters: Annotated[str, Field(min_length=1)] = "stepback.commands.dead"
+    #: Where it is told what became of an entry.
+    answers: Annotated[str, Field(min_length=1)] = "stepback.commands.answers"
+    #: How long a consumer may keep an entry to itself before another takes it over.
+    claim_seconds: Annotated[float, Field(ge=0.1, le=86400)] = 60
+    #: How many dead letters, and how many answers, are kept at most, about.
+    max_length: Annotated[int, Field(ge=1)] = 10_000
+
+
+class GatewaySettings(_Section):
+    """The HTTP gateway."""
+
+    #: Loopback unless said otherwise; there is no TLS: a proxy in front of it has that.
+    host: str = "127.0.0.1"
+    #: 0 takes any free port; the gateway logs which.
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    #: Requests per second of one issuer, and of one address without a believed signature; more wait their turn.
+    max_per_second: Annotated[float, Field(gt=0)] = 50
+    #: Connections at once.
+    max_connections: Annotated[int, Field(ge=1)] = 100
+
+
+#: Kinds that a producer may be given the right to; the canary is the monitor's own.
+Grantable = Literal["rollback", "recover", "validate", "purge"]
+
+
+class ProducerSettings(_Section):
+    """What one issuer of commands may ask for. What is not named is not allowed."""
+
+    kinds: frozenset[Grantable] = frozenset()
+    #: Configured names, or patterns of them with `*`, `?` and `[…]`.
+    targets: tuple[str, ...] = ()
+    #: How many rollbacks and purges of one target it may ask for within an hour.
+    destructive_per_hour: Annotated[int, Field(ge=0)] = 10
+    #: Whether its commands wait for an approval; purges do anyway.
+    approval: bool = False
+    #: Targets whose runs it may approve and cancel, though others have asked for them.
+    approves: tuple[str, ...] = ()
+
+
+class TrustSettings(_Section):
+    """Whom the installation trusts beside the producers that are named."""
+
+    #: Whether whoever runs the command line here has every right: "embedded": only where the ledger is embedded.
+    local_operator: Literal["embedded", "all", "none"] = "embedded"
 
 
 class MonitorSettings(_Section):
@@ -157,7 +223,13 @@ class Settings(_Section):
     redis: RedisSettings = RedisSettings()
     worker: WorkerSettings = WorkerSettings()
     monitor: MonitorSettings = MonitorSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    stream: StreamSettings = StreamSettings()
+    trust: TrustSettings = TrustSettings()
     targets: dict[str, TargetSettings] = {}
+    #: By issuer: `[producers."service:billing"]`.
+    producers: dict[str, ProducerSettings] = {}
+    outboxes: dict[str, OutboxSettings] = {}
     #: Not a key of the file: STEPBACK_DATA or `.stepback`.
     data: Path = Path(".stepback")
 
@@ -185,8 +257,17 @@ _SECTIONS: dict[str, type[_Section]] = {
     "redis": RedisSettings,
     "worker": WorkerSettings,
     "monitor": MonitorSettings,
+    "gateway": GatewaySettings,
+    "stream": StreamSettings,
+    "trust": TrustSettings,
 }
-_OTHER_VARIABLES = ("STEPBACK_CONFIG", "STEPBACK_DATA")
+#: Sections of many, by name: `STEPBACK_TARGETS__NAME__KEY`.
+_NAMED: dict[str, type[_Section]] = {
+    "targets": TargetSettings,
+    "outboxes": OutboxSettings,
+    "producers": ProducerSettings,
+}
+_OTHER_VARIABLES = ("STEPBACK_CONFIG", "STEPBACK_DATA", "STEPBACK_KEY", "STEPBACK_ISSUER")
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -213,6 +294,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         settings = Settings.model_validate({**tree, "data": Path(environ.get("STEPBACK_DATA") or ".stepback")})
         for name in settings.targets:
             check_name("target", name)
+        for name in settings.outboxes:
+            check_name("outbox", name)
     except ValidationError as error:
         raise BadConfiguration(_explain(source, error)) from None
     except BadName as error:
@@ -235,16 +318,17 @@ def _overlay(tree: dict[str, Any], environ: Mapping[str, str]) -> None:
         if not variable.startswith("STEPBACK_") or variable in _OTHER_VARIABLES:
             continue
         section, _, key = variable.removeprefix("STEPBACK_").lower().partition("_")
-        if section == "targets" and key.startswith("_"):
-            section, _, key = key[1:].partition("__")
-            _set(_table(tree, "targets"), _spelling(tree, section), key, value)
+        if section in {"targets", "outboxes"} and key.startswith("_"):
+            name, _, key = key[1:].partition("__")
+            named = _table(tree, section)
+            _set(named, _spelling(named, name), key, value)
         elif section in _SECTIONS and key:
             _set(tree, section, key, value)
         else:
             known = ", ".join(f"STEPBACK_{name.upper()}_…" for name in _SECTIONS)
             raise BadConfiguration(
                 f"{variable}: not a variable of Stepback; known are {', '.join(_OTHER_VARIABLES)}, {known},"
-                " STEPBACK_TARGETS__NAME__…"
+                " STEPBACK_TARGETS__NAME__…, STEPBACK_OUTBOXES__NAME__…"
             )
 
 
@@ -259,9 +343,9 @@ def _table(tree: dict[str, Any], name: str) -> dict[str, Any]:
     return table
 
 
-def _spelling(tree: dict[str, Any], name: str) -> str:
-    """Return a target's name as the file spells it: variables are written in capitals."""
-    return next((known for known in _table(tree, "targets") if known.lower() == name), name)
+def _spelling(named: dict[str, Any], name: str) -> str:
+    """Return a name as the file spells it: variables are written in capitals."""
+    return next((known for known in named if known.lower() == name), name)
 
 
 def _explain(source: str, error: ValidationError) -> str:
@@ -277,6 +361,5 @@ def _explain(source: str, error: ValidationError) -> str:
 
 
 def _known(place: tuple[int | str, ...]) -> list[str]:
-    section = _SECTIONS.get(str(place[0])) if len(place) > 1 else Settings
-    fields = (section or TargetSettings).model_fields
-    return sorted(name for name in fields if name != "data")
+    section = {**_SECTIONS, **_NAMED}[str(place[0])] if len(place) > 1 else Settings
+    return sorted(name for name in section.model_fields if name != "data")
