@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 import structlog
 
-from ledger.envelope import sign
 from ledger.errors import BadRequest, StepbackError
 from producers import outbox_rows as rows
+from producers.envelope import sign
 from producers.keys import PrivateKey
 from producers.outbox_database import Connection, reaching
-from producers.submit import Handed, NotRung, Submitted
+from producers.submit import Handed, NotRung, OneWayIn, Submitted
 
 #: How many requests are handed in at once.
 BATCH: Final = 64
@@ -31,13 +31,6 @@ CRASH_POINTS: Final = ("begun", "signed", "envelope_kept", "taken", "handed_in",
 Answer = tuple[UUID, Submitted | StepbackError]
 
 log = structlog.get_logger(__name__)
-
-
-class Door(Protocol):
-    """The one way in, as the relay sees it."""
-
-    def submit_all(self, handed: Sequence[Handed]) -> list[Submitted | StepbackError]:
-        """Hand in many at once; a refusal of one harms no other."""
 
 
 def pass_by(_point: str) -> None:
@@ -54,7 +47,7 @@ class Relay:
     key: PrivateKey
     #: The id of the installation that is meant.
     installation: UUID
-    door: Door
+    door: OneWayIn
     #: Called at every crash point; tests kill the process there.
     at: Callable[[str], None] = pass_by
 

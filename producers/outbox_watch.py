@@ -40,8 +40,9 @@ class Watch:
                     message=error.message,
                     pause_seconds=self._pause,
                 )
-            except Exception as error:
-                log.error("outbox_broke", outbox=self._relay.name, pause_seconds=self._pause, exc_info=error)
+            except Exception:
+                # Other outboxes go on, and this one once it is mended.
+                log.exception("outbox_broke", outbox=self._relay.name, pause_seconds=self._pause)
             else:
                 continue
             self._stop.wait(self._pause)

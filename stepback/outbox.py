@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from ledger.database import transaction
 from ledger.doorbell import open_doorbell
 from ledger.errors import BadConfiguration
 from ledger.installation import installation_id
+from ledger.keys import register_key
 from ledger.log import configure_logging, flush
 from ledger.settings import Settings
-from producers.keys import PrivateKey
+from producers.keys import PrivateKey, new_key, read_key
 from producers.outbox import Relay, pass_by
 from producers.outbox_watch import Watch
 from producers.submit import OneWayIn
@@ -49,7 +51,9 @@ def relay(here: Installation, names: Sequence[str], *, at: Callable[[str], None]
         door = OneWayIn(engine=here.engine, broker=broker, settings=here.settings, pin=pin, via="outbox")
         threads = []
         for name in chosen:
-            watch = Watch(Relay(name, _key(here, name), installation, door, at), here.settings.outboxes[name], stop)
+            watch = Watch(
+                Relay(name, outbox_key(here, name), installation, door, at), here.settings.outboxes[name], stop
+            )
             threads.append(threading.Thread(target=watch.run, name=f"outbox {name}", daemon=True))
         for thread in threads:
             thread.start()
@@ -84,5 +88,21 @@ def chosen_outboxes(settings: Settings, names: Sequence[str]) -> list[str]:
     return sorted(set(names) or settings.outboxes)
 
 
-def _key(here: Installation, name: str) -> PrivateKey:
-    raise NotImplementedError
+def outbox_key(here: Installation, name: str) -> PrivateKey:
+    """Return the key of an outbox, which speaks for every role that asks there; the first call makes it.
+
+    Args:
+        here: The installation; the key is `keys/outbox_NAME.pem` in its data folder, and known to its ledger.
+        name: The outbox.
+
+    Raises:
+        BadConfiguration: The file or its folder is open to others, or the file holds no Ed25519 key.
+        NotAllowed: The key was revoked.
+    """
+    path, issuer = here.settings.data / "keys" / f"outbox_{name}.pem", f"outbox:{name}"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    key = read_key(path, issuer) if path.exists() else new_key(path, issuer)
+    # Whoever may write to the ledger may so give themselves a voice; what it may ask is a matter of rights.
+    with transaction(here.engine) as conn:
+        register_key(conn, key.key_id, key.issuer, key.public_key)
+    return key

@@ -104,13 +104,13 @@ BEGIN
     IF char_length(asked_reason) > 500 THEN
         RAISE EXCEPTION 'the reason is longer than 500 characters' USING ERRCODE = 'string_data_right_truncation';
     END IF;
-    -- Also what terminals and log readers take for line ends.
-    IF asked_reason ~ '[\u0001-\u001F\u007F-\u009F\u2028\u2029]' THEN
-        RAISE EXCEPTION 'the reason holds a control character or a line break; give one line of plain text'
+    -- Also what terminals and log readers take for line ends, and what turns the reading direction.
+    IF asked_reason ~ '[\u0001-\u001F\u007F-\u009F\u2028-\u202E\u2066-\u2069]' THEN
+        RAISE EXCEPTION 'the reason holds a control character, a line break, or what turns the reading direction; give one line of plain text'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF asked_key !~ '^[ -~]{1,200}$' THEN
-        RAISE EXCEPTION 'the idempotency key is not 1 to 200 printable ASCII characters'
+    IF asked_key !~ '^[!-~]([ -~]{0,198}[!-~])?$' THEN
+        RAISE EXCEPTION 'the idempotency key is not 1 to 200 printable ASCII characters without spaces at its ends'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM stepback.check_hash('plan_sha256', asked_plan);
