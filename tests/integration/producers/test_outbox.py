@@ -1,4 +1,4 @@
-"""The relay: what was asked in an application's database becomes one command in the ledger, and the answer comes back."""
+"""The relay: what was asked in an application's database becomes one command, and the answer comes back."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Bench:
     def runs(self) -> list[Run]:
         """Return all runs, oldest first."""
         with transaction(self.engine) as conn:
-            return sorted(runs.list_runs(conn), key=lambda run: run.run)
+            return sorted(runs.list_runs(conn, limit=1000), key=lambda run: run.run)
 
     def events(self, type_: str) -> list[AuditEvent]:
         """Return the audit events of a type."""
@@ -354,7 +354,7 @@ def test_a_request_that_no_function_made_is_refused(bench: Bench) -> None:
 def test_a_revoked_key_opens_nothing(bench: Bench) -> None:
     """Once the relay's key is revoked, what it signs is refused."""
     with transaction(bench.engine) as conn:
-        revoke_key(conn, bench.relay.key.key_id, "local:ada")
+        revoke_key(conn, bench.relay.key.key_id, actor="local:ada")
     bench.ask()
 
     bench.relay_once()
@@ -391,9 +391,9 @@ def test_without_redis_a_request_is_accepted(bench: Bench, tmp_path: Path) -> No
     assert [row["run"] for row in bench.seen()] == [run.run for run in bench.runs()]
 
 
-def test_a_database_without_an_outbox_is_told_apart(bench: Bench, postgres: Any, target_database: str) -> None:
+def test_a_database_without_an_outbox_is_told_apart(bench: Bench, target_admin_url: str) -> None:
     """A database that nobody put an outbox into is not one that is away."""
-    with closing(connect("shop", postgres.superuser_url(target_database))) as conn, pytest.raises(OutboxNotInstalled):
+    with closing(connect("shop", target_admin_url)) as conn, pytest.raises(OutboxNotInstalled):
         bench.relay.relay(conn)
 
 
