@@ -95,31 +95,31 @@ class Post:
 
 
 @pytest.fixture
-def post(
-    application: Application,
-    ledger_engine: Engine,
-    ledger_url: str,
-    redis_url: str,
-    redis_namespace: str,
-    target_url: str,
-    tmp_path: Path,
-) -> Post:
-    """Give a place to start relays at."""
+def servers(ledger_url: str, redis_url: str, redis_namespace: str, target_url: str) -> dict[str, str]:
+    """Give the variables that lead to a ledger, a Redis namespace and a target of one's own."""
     session = connect(target_url, "test")
     install(session)
     session.close()
-    configuration = tmp_path / "stepback.toml"
-    configuration.write_text(_CONFIGURATION, encoding="utf-8")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(_ROOT),
-        "STEPBACK_CONFIG": str(configuration),
-        "STEPBACK_DATA": str(tmp_path / "data"),
+    return {
         "STEPBACK_LEDGER_URL": ledger_url,
         "STEPBACK_REDIS_URL": redis_url,
         "STEPBACK_REDIS_NAMESPACE": redis_namespace,
         "STEPBACK_TARGETS__GOODBUY_HQ__URL": target_url,
         "STEPBACK_TARGETS__GOODBUY_HQ__PLANS": str(_PLANS),
+    }
+
+
+@pytest.fixture
+def post(application: Application, ledger_engine: Engine, servers: dict[str, str], tmp_path: Path) -> Post:
+    """Give a place to start relays at."""
+    configuration = tmp_path / "stepback.toml"
+    configuration.write_text(_CONFIGURATION, encoding="utf-8")
+    environment = {
+        **os.environ,
+        **servers,
+        "PYTHONPATH": str(_ROOT),
+        "STEPBACK_CONFIG": str(configuration),
+        "STEPBACK_DATA": str(tmp_path / "data"),
         "STEPBACK_OUTBOXES__SHOP__URL": application.url("stepback_relay"),
         "STEPBACK_OUTBOXES__SHOP__POLL_SECONDS": "0.2",
     }
@@ -138,8 +138,9 @@ def test_a_relay_may_be_killed_anywhere(post: Post, point: str) -> None:
 
     with post.relay(point, "SIGKILL") as killed:
         assert killed.wait(60) == -signal.SIGKILL
+    post.log.unlink()
     with post.relay() as relay:
-        wait_for("the second to look", lambda: post.log.read_text(encoding="utf-8").count("outbox_opened") == 2)
+        wait_for("the second to look", lambda: "outbox_opened" in post.log.read_text(encoding="utf-8"))
         wait_for("an answer", lambda: None not in post.answers())
         relay.send_signal(signal.SIGTERM)
         assert relay.wait(60) == 0
