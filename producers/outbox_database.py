@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
 from ledger.errors import BadConfiguration, StepbackError
@@ -72,8 +72,9 @@ def connect(name: str, dsn: str) -> Connection:
             f"the URL of outbox {name} cannot be read: write postgresql://user@host:port/database"
         ) from None
     options = " ".join(filter(None, (_SESSION, str(given.pop("options", "")))))
+    conninfo = make_conninfo("", **{**_DEFAULTS, **given, "options": options})
     with reaching(name):
-        return psycopg.connect("", autocommit=True, row_factory=dict_row, **{**_DEFAULTS, **given, "options": options})
+        return psycopg.connect(conninfo, autocommit=True, row_factory=dict_row)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ COMMIT;
 
 def psql(postgres: Postgres, url: str, script: str) -> str:
     """Run a script in psql, see that it succeeds, and return what it printed, unaligned and without headings."""
-    command = [postgres.psql, url, "--no-psqlrc", "--quiet", "-At", "--set=ON_ERROR_STOP=1"]
+    command = [str(postgres.psql), url, "--no-psqlrc", "--quiet", "-At", "--set=ON_ERROR_STOP=1"]
     done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -106,11 +107,11 @@ def test_init_says_who_has_to_install_it(cli: CommandLine, empty_application: Ap
     assert "`stepback outbox --sql`" in outbox["error"]["message"]
 
 
-def _init(here: CommandLine, code: int) -> list[dict[str, dict[str, str]]]:
+def _init(here: CommandLine, code: int) -> list[dict[str, Any]]:
     admin = here.variables["STEPBACK_LEDGER_URL"].replace("stepback_app", "postgres")
     done = here.but(STEPBACK_LEDGER_ADMIN_URL=admin).run("init", "--json")
     assert done.code == code, done
-    document: list[dict[str, dict[str, str]]] = done.document
+    document: list[dict[str, Any]] = done.document
     return document
 
 

@@ -91,7 +91,8 @@ def test_default_privileges_open_nothing(empty: Application) -> None:
     """Where whoever installs gives everything they make to everybody, the outbox is not among it."""
     empty.execute(
         "postgres",
-        "ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC; ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO PUBLIC;"
+        "ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC;"
+        " ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO PUBLIC;"
         " ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO PUBLIC",
     )
 
