@@ -56,15 +56,15 @@ def make(folder: Path) -> Service:
     (site,) = (folder / "env" / "lib").glob("python*/site-packages")
     _link(site, _needed(wheel))
     # With --no-index it can only be satisfied by what was linked.
-    _run(sys.executable, "-m", "pip", "--python", str(python), "install", "--no-index", "--quiet", str(wheel), cwd=folder)
+    pip = (sys.executable, "-m", "pip", "--python", str(python), "install", "--no-index", "--quiet")
+    _run(*pip, str(wheel), cwd=folder)
     return Service(python)
 
 
 def _needed(wheel: Path) -> list[Distribution]:
     """Return what a wheel depends on, all the way down, as it is installed here."""
-    with_metadata = "import sys; sys.path.insert(0, sys.argv[1])\nfrom importlib.metadata import requires\n"
-    code = f"{with_metadata}print(*requires('stepback-client'), sep='\\n')"
-    waiting = _run(sys.executable, "-c", code, str(wheel), cwd=wheel.parent).splitlines()
+    (asking,) = Distribution.discover(name="stepback-client", path=[str(wheel)])
+    waiting = list(asking.requires or [])
     found: dict[str, Distribution] = {}
     while waiting:
         requirement = Requirement(waiting.pop())

@@ -343,6 +343,7 @@ class Client:
         Raises:
             NotAllowed: The issuer may not, or has asked for the run itself.
             Conflict: The run does not await an approval, or not of this plan and impact.
+            Unavailable: The approval may have arrived; look at the run again.
         """
         seen = run if isinstance(run, Run) else self.status(run)
         fields = {"plan_sha256": seen.plan_sha256, "impact_sha256": seen.impact_sha256}
@@ -358,6 +359,7 @@ class Client:
         Raises:
             NotAllowed: The issuer may not.
             Conflict: It has ended, or cannot be held any more.
+            Unavailable: The cancellation may have arrived; look at the run again.
         """
         seen = run if isinstance(run, Run) else self.status(run)
         return self._decide("cancellation", "cancel", seen, reason, {})
@@ -372,7 +374,9 @@ class Client:
         }
         envelope = self._signer.sign({**about, **fields}, audience=self.installation, valid_for=_DECISION_FOR)
         path = f"/v1/runs/{run.run}/{resource}"
-        return Run.of(self._transport.send("POST", path, json={"envelope": envelope}, headers=self._token))
+        # A decision that has arrived would be refused the second time: the run does not wait for it any more.
+        answer = self._transport.send("POST", path, json={"envelope": envelope}, headers=self._token, repeatable=False)
+        return Run.of(answer)
 
     def _token(self) -> Mapping[str, str]:
         """Make a token for reading."""

@@ -32,6 +32,8 @@ _LONGEST_PAUSE: Final = 5.0
 #: A stream that is silent for longer is asked for again, in seconds.
 _SILENCE_SECONDS: Final = 60.0
 
+#: What fails before a request has left.
+_NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 #: Somebody in between, or behind, does not answer just now.
 _AWAY: Final = frozenset({502, 503, 504})
 _REFUSED: Final[Mapping[int, type[Refused]]] = {401: NotTrusted, 403: NotAllowed, 404: NotFound, 409: Conflict}
@@ -80,16 +82,16 @@ class Transport:
         *,
         json: Mapping[str, object] | None = None,
         headers: Callable[[], Mapping[str, str]] = dict,
+        repeatable: bool = True,
     ) -> Mapping[str, Any]:
-        """Return the document that the gateway answers with.
-
-        What is sent again is the same, byte for byte; Stepback knows what it has seen.
+        """Return the document that the gateway answers with. What is sent again is the same, byte for byte.
 
         Args:
             method: Of HTTP.
             path: Below the gateway's URL.
             json: The body.
             headers: Gives them anew for each try: tokens live shortly.
+            repeatable: Whether it may be sent again though it may have arrived.
 
         Raises:
             Refused: Stepback decided against it.
@@ -100,6 +102,7 @@ class Transport:
         for pause in _pauses():
             left = max(deadline - time.monotonic(), 0.001)
             retry_after = None
+            sent = True
             try:
                 limits = httpx.Timeout(min(left, _TRY_SECONDS), connect=min(left, _CONNECT_SECONDS))
                 answer = self._http.request(
@@ -107,6 +110,7 @@ class Transport:
                 )
             except httpx.RequestError as error:
                 trouble: StepbackError = self._silent(error)
+                sent = not isinstance(error, _NOT_SENT)
             else:
                 if answer.is_success:
                     return _document(answer)
@@ -114,7 +118,11 @@ class Transport:
                 retry_after = _retry_after(answer)
             wait = pause if retry_after is None else retry_after
             # A limit that does not say when it ends is one of rights, not of haste.
-            again = isinstance(trouble, Unavailable) or (isinstance(trouble, LimitReached) and retry_after is not None)
+            again = (
+                retry_after is not None
+                if isinstance(trouble, LimitReached)
+                else isinstance(trouble, Unavailable) and (repeatable or not sent)
+            )
             if not again or time.monotonic() + wait >= deadline:
                 raise trouble
             time.sleep(wait)
@@ -146,7 +154,7 @@ class Transport:
         what = type(error).__name__
         return Unavailable(
             f"the gateway {self._url} did not answer ({what}); see that it is up and can be reached from here. What was"
-            " sent may have arrived: send the same again, which has no second effect"
+            " sent may have arrived"
         )
 
 

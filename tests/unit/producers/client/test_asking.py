@@ -234,6 +234,16 @@ def test_what_was_seen_is_approved(client: Client, server: Server) -> None:
     assert [asked.path for asked in server.asked[1:]] == ["/v1/runs/7/approvals", "/v1/runs/7/cancel"]
 
 
+def test_a_decision_is_sent_once(client: Client, server: Server) -> None:
+    """An approval that may have arrived is not sent again: it would be refused, though it counts."""
+    server.will(run("awaiting_approval"), reset)
+
+    with pytest.raises(Unavailable):
+        client.approve(7, "looked through")
+
+    assert len(server.asked) == 2
+
+
 def sent(*events: int) -> bytes:
     """Return events as the gateway sends them."""
     return b"".join(

@@ -10,9 +10,10 @@ import pytest
 from joserfc.jwk import ECKey, OKPKey
 from joserfc.util import urlsafe_b64decode
 
+from ledger.envelope import open_envelope, open_statement
 from ledger.keys import SigningKey as KnownKey
 from ledger.model import Kind, Policy
-from producers.envelope import open_envelope
+from ledger.statements import Access, Approval, Cancellation
 from stepback_client import BadKey, Client, SigningKey
 from tests.unit.producers.client.answering import COMMAND_ID, INSTALLATION, Server, accepted, run
 from tests.unit.producers.client.conftest import ISSUER
@@ -57,6 +58,27 @@ def test_a_recovery_is_believed(client: Client, server: Server, okp: OKPKey) -> 
     request = open_envelope(server.asked[1].envelope, lambda key_id: known(okp, key_id))
     assert (request.kind, request.target, request.subject_run) == (Kind.RECOVER, "goodbuy_hq", 7)
     assert (request.migration, request.policy) == (None, Policy.ASIDE)
+
+
+def test_decisions_and_tokens_are_believed(client: Client, server: Server, okp: OKPKey) -> None:
+    """The house opens an approval, a cancellation and a token, and finds in them the run that was looked at."""
+    server.will(run("awaiting_approval"), run("queued"), run("cancelled"))
+
+    seen = client.status(7)
+    client.approve(seen, "looked through")
+    client.cancel(seen, "not today")
+
+    def find(key_id: str) -> KnownKey | None:
+        return known(okp, key_id)
+
+    reading, approving, cancelling = server.asked
+    token = reading.headers["Authorization"].removeprefix("Bearer ")
+    approval = open_statement(Approval, approving.envelope, find)
+    cancellation = open_statement(Cancellation, cancelling.envelope, find)
+    assert open_statement(Access, token, find).audience == INSTALLATION
+    assert (approval.run, approval.plan_sha256, approval.impact_sha256) == (7, seen.plan_sha256, seen.impact_sha256)
+    assert (str(approval.command_id), approval.target, approval.reason) == (COMMAND_ID, "goodbuy_hq", "looked through")
+    assert (str(cancellation.command_id), cancellation.run, cancellation.reason) == (COMMAND_ID, 7, "not today")
 
 
 def test_every_command_has_an_id_of_its_own(client: Client) -> None:
