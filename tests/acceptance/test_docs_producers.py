@@ -1,0 +1,196 @@
+"""docs/producers.md: every block of code in it is run as it stands, each door's on a station of its own."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from ledger.database import open_ledger
+from ledger.installation import installation_id
+from stepback.cli.commands import COMMANDS
+from stepback.embedded import Postgres
+from stepback.embedded.postgres import binaries
+from tests.acceptance import isolated
+from tests.acceptance.blocks import read
+from tests.acceptance.commandline import CommandLine, said, wait_for
+
+_ROOT = Path(__file__).parent.parent.parent
+_PAGE = read(_ROOT / "docs" / "producers.md")
+#: A dozen processes a test, one after the other, on a machine that may have other things to do.
+pytestmark = pytest.mark.timeout(300)
+
+_DOORS = {"command_line", "http", "python", "sql", "stream", "approval"}
+
+
+def of(door: str, language: str = "sh") -> str:
+    """Return the blocks that are for somebody, one after the other."""
+    return "\n".join(block.text for block in _PAGE if door in block.of and block.language == language)
+
+
+@dataclass
+class Station:
+    """An installation as the page's reader has one."""
+
+    line: CommandLine
+    #: Over the environment of commands: what the page calls by a variable.
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def type(self, script: str) -> str:
+        """Run a script in a shell, see that nothing in it fails, and return what it printed."""
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=self.line.folder,
+            env={**self.line.environment(), **self.variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def first_run(self) -> dict[str, Any]:
+        """Return the first run, once there is one and it has ended."""
+        seen: list[dict[str, Any]] = []
+
+        def has_ended() -> bool:
+            seen[:] = self.line.succeed("runs")
+            return bool(seen) and seen[-1]["finished_at"] is not None
+
+        wait_for("a run that has ended", has_ended)
+        return seen[-1]
+
+
+@pytest.fixture
+def station(cli: CommandLine, tmp_path: Path, pytestconfig: pytest.Config) -> Iterator[Station]:
+    """Give a station with a worker, with the keys and the rights that the page sets up."""
+    (cli.folder / "stepback.toml").write_text(of("setup", "toml"), encoding="utf-8")
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    # This environment's stepback, whichever is installed.
+    (folder / "stepback").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m stepback "$@"\n', encoding="utf-8")
+    (folder / "stepback").chmod(0o755)
+    places = (folder, binaries(pytestconfig.getoption("--pg-version")), Path(sys.executable).parent, "/usr/bin", "/bin")
+    here = Station(cli.but(PATH=":".join(map(str, places))))
+    here.type(of("setup"))
+    with cli.running("worker", log=tmp_path / "worker.log"):
+        yield here
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """Give a way to keep a door open for the rest of a test."""
+    with ExitStack() as stack:
+
+        def serve(line: CommandLine, command: str, *arguments: str) -> None:
+            if command not in COMMANDS:
+                pytest.skip(f"there is no `stepback {command}` yet")
+            log = tmp_path / f"{command}.log"
+            stack.enter_context(line.running(command, *arguments, log=log))
+            wait_for(f"the {command}", said(log, f"{command}_started"))
+
+        yield serve
+
+
+@pytest.fixture
+def gateway(station: Station, serve: Callable[..., None]) -> Station:
+    """Give a station with a gateway."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    serve(station.line.but(STEPBACK_GATEWAY_PORT=port), "gateway")
+    station.variables["STEPBACK_URL"] = f"http://127.0.0.1:{port}"
+    return station
+
+
+def test_every_block_is_run() -> None:
+    """Every block on the page says whose it is, and every door has one."""
+    assert {"setup", *_DOORS} == {name for block in _PAGE for name in block.of}
+    assert [block.text for block in _PAGE if not block.of] == []
+
+
+def test_command_line(station: Station) -> None:
+    """A key of one's own speaks for its issuer on the command line."""
+    station.type(of("command_line"))
+
+    run = station.first_run()
+    assert (run["state"], run["requested_by"]) == ("completed", "service:billing")
+
+
+def test_approval(station: Station) -> None:
+    """What waits for an approval goes on once somebody else has approved it."""
+    station.type(of("approval"))
+
+    run = station.first_run()
+    assert (run["state"], run["requested_by"]) == ("completed", "service:nightly")
+
+
+def test_http(gateway: Station) -> None:
+    """A shell with openssl and curl asks, waits, reads the run, its events and a plan."""
+    told = gateway.type(of("http"))
+
+    run = gateway.first_run()
+    assert (run["state"], run["requested_by"]) == ("completed", "service:billing")
+    documents = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+    assert [document.get("state") for document in documents][:2] == ["completed", "completed"]
+    assert "stepback.run_completed" in told
+    assert "impact_sha256" in told
+
+
+def test_python(gateway: Station, tmp_path: Path) -> None:
+    """The client, in an environment that has nothing of the house, asks and follows its run to the end."""
+    (tmp_path / "service").mkdir()
+    service = isolated.make(tmp_path / "service")
+
+    done = service.run(of("python", "python"), folder=gateway.line.folder, **gateway.variables)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "1 completed None"
+    assert "stepback.run_completed" in done.stdout
+    run = gateway.first_run()
+    assert (run["state"], run["requested_by"]) == ("completed", "service:billing")
+
+
+def test_sql(station: Station, serve: Callable[..., None], postgres: Postgres, empty_target_database: str) -> None:
+    """A database role asks within its own transaction, and reads there what became of it."""
+    database = empty_target_database
+    relay = station.line.but(STEPBACK_OUTBOXES__SHOP__URL=postgres.url(database, "stepback_relay"))
+    with psycopg.connect(postgres.superuser_url(database), autocommit=True) as conn:
+        if conn.execute("SELECT FROM pg_roles WHERE rolname = 'shop_app'").fetchone() is None:
+            conn.execute("CREATE ROLE shop_app LOGIN")
+        if "outbox" in COMMANDS:
+            station.type(f"stepback outbox --sql | psql -qX '{postgres.superuser_url(database)}'")
+            conn.execute("GRANT stepback_requester TO shop_app")
+    serve(relay, "outbox", "shop")
+    station.variables["SHOP_URL"] = postgres.url(database, "shop_app")
+
+    station.type(of("sql"))
+
+    run = station.first_run()
+    assert (run["state"], run["requested_by"]) == ("completed", "outbox:shop/shop_app")
+
+
+def test_stream(station: Station, serve: Callable[..., None], ledger_url: str) -> None:
+    """An entry of the stream becomes a run, and the answer stands on the stream of answers."""
+    engine = open_ledger(ledger_url)
+    station.variables["INSTALLATION"] = str(installation_id(engine))
+    engine.dispose()
+    serve(station.line, "stream")
+
+    told = station.type(of("stream"))
+
+    run = station.first_run()
+    assert (run["state"], run["requested_by"]) == ("completed", "service:billing")
+    assert run["command_id"] in told
