@@ -34,8 +34,9 @@ _TOKEN_FOR: Final = timedelta(minutes=5)
 #: Pauses between two looks at a run, in seconds.
 _FIRST_LOOK: Final = 0.2
 _LAST_LOOK: Final = 2.0
-#: How often in a row a stream of events may break off without a single event.
+#: How often in a row a stream of events may break off at once, and what is not at once, in seconds.
 _BREAKS: Final = 5
+_LIVED_SECONDS: Final = 10.0
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]([ -~]{0,198}[!-~])?")
 
@@ -302,21 +303,22 @@ class Client:
         breaks = 0
         over = self.status(run).ended
         while True:
+            began = time.monotonic()
             try:
                 for event in self._stream(run, after):
                     after, breaks = event.seq, 0
                     yield event
                 if over:
                     return
-                # By the run's end, by a gateway that was stopped, or a proxy's patience; once the run has ended, one
-                # more look finds what came in between.
+                # By the end of the run, of the token, of the gateway or of a proxy's patience; once the run has ended,
+                # one more look finds what came in between.
                 over = self.status(run).ended
                 if over:
                     continue
                 broken = Unavailable("the stream of events ends before the run does; ask again with `after`")
             except Unavailable as error:
                 broken = error
-            breaks += 1
+            breaks = 1 if time.monotonic() - began > _LIVED_SECONDS else breaks + 1
             if breaks >= _BREAKS:
                 raise broken
             time.sleep(_FIRST_LOOK * 2**breaks)
