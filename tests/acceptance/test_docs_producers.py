@@ -98,8 +98,10 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., None]]:
             if command not in COMMANDS:
                 pytest.skip(f"there is no `stepback {command}` yet")
             log = tmp_path / f"{command}.log"
-            stack.enter_context(line.running(command, *arguments, log=log))
-            wait_for(f"the {command}", said(log, f"{command}_started"))
+            process = stack.enter_context(line.running(command, *arguments, log=log))
+            has_started = said(log, f"{command}_started")
+            wait_for(f"the {command}", lambda: process.poll() is not None or has_started())
+            assert process.poll() is None, log.read_text(encoding="utf-8")
 
         yield serve
 
