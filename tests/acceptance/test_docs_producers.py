@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -202,9 +203,11 @@ def test_sql(station: Station, serve: Callable[..., None], postgres: Postgres, e
     assert (run.state, run.requested_by) == (State.COMPLETED, "outbox:shop/shop_app")
 
 
-def test_stream(station: Station, serve: Callable[..., None]) -> None:
+def test_stream(station: Station, serve: Callable[..., None], redis_url: str) -> None:
     """An entry of the stream becomes a run, and the answer stands on the stream of answers."""
     station.variables["INSTALLATION"] = str(installation_id(station.ledger))
+    # The embedded Redis listens on a socket only.
+    station.variables["REDIS_SOCKET"] = urlsplit(redis_url).path
     serve(station.line, "stream")
 
     told = station.type(of("stream"))
