@@ -24,11 +24,13 @@ from producers.keys import new_key
 from stepback.cli.commands import COMMANDS
 from stepback.embedded import Postgres
 from stepback.embedded.postgres import binaries
+from stepback_client import Client, NotAllowed, Refused
 from tests.acceptance import isolated
 from tests.acceptance.blocks import read
 from tests.acceptance.commandline import CommandLine, said, wait_for
 
 _ROOT = Path(__file__).parent.parent.parent
+_CLIENT = _ROOT / "producers" / "client"
 _PAGE = read(_ROOT / "docs" / "producers.md")
 #: A dozen processes a test, one after the other, on a machine that may have other things to do.
 pytestmark = pytest.mark.timeout(300)
@@ -182,6 +184,34 @@ def test_python(gateway: Station, tmp_path: Path) -> None:
     assert "stepback.run_completed" in done.stdout
     run = gateway.first_run()
     assert (run.state, run.requested_by) == (State.COMPLETED, "service:billing")
+
+    # What its own page shows asks the same under the same key.
+    (example,) = [block.text for block in read(_CLIENT / "README.md") if block.language == "python"]
+    again = service.run(example, folder=gateway.line.folder, **gateway.variables)
+    assert (again.stdout, again.stderr) == ("1 completed None\n", "")
+
+
+def test_python_decides(gateway: Station) -> None:
+    """One issuer asks, another approves what was seen; nobody approves their own, or cancels what is over."""
+
+    def client(name: str, issuer: str) -> Client:
+        return Client(gateway.variables["STEPBACK_URL"], key=gateway.line.folder / f"{name}.pem", issuer=issuer)
+
+    with client("nightly", "service:nightly") as asking, client("ada", "person:ada") as deciding:
+        seen_before = asking.plan("add_health_alerts", target="goodbuy_hq")
+        run = asking.rollback("add_health_alerts", target="goodbuy_hq", reason="left over").run
+        wait_for("a run that waits", lambda: asking.status(run).state == "awaiting_approval")
+        waiting = deciding.status(run)
+        with pytest.raises(NotAllowed):
+            asking.approve(waiting, "by myself")
+        deciding.approve(waiting, "looked through")
+        ended = deciding.wait(run, timeout=60)
+        with pytest.raises(Refused) as refusal:
+            deciding.cancel(run, "too late")
+
+    assert ended.completed
+    assert ended.impact_sha256 == waiting.impact_sha256 == seen_before["impact_sha256"]
+    assert refusal.value.code == "conflict"
 
 
 def test_sql(station: Station, serve: Callable[..., None], postgres: Postgres, empty_target_database: str) -> None:
