@@ -24,7 +24,7 @@ from producers.keys import new_key
 from stepback.cli.commands import COMMANDS
 from stepback.embedded import Postgres
 from stepback.embedded.postgres import binaries
-from stepback_client import Client, NotAllowed, Refused
+from stepback_client import Client, Conflict, NotAllowed
 from tests.acceptance import isolated
 from tests.acceptance.blocks import read
 from tests.acceptance.commandline import CommandLine, said, wait_for
@@ -206,12 +206,12 @@ def test_python_decides(gateway: Station) -> None:
             asking.approve(waiting, "by myself")
         deciding.approve(waiting, "looked through")
         ended = deciding.wait(run, timeout=60)
-        with pytest.raises(Refused) as refusal:
+        with pytest.raises(Conflict) as refusal:
             deciding.cancel(run, "too late")
 
     assert ended.completed
     assert ended.impact_sha256 == waiting.impact_sha256 == seen_before["impact_sha256"]
-    assert refusal.value.code == "conflict"
+    assert refusal.value.code == "not_awaiting"
 
 
 def test_sql(station: Station, serve: Callable[..., None], postgres: Postgres, empty_target_database: str) -> None:
