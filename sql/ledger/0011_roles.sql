@@ -1,7 +1,9 @@
 -- Effect: gives each group of sql/roles.sql exactly what its process needs, and keeps what no grant can tell apart:
---         who may state what in the audit log, who may write which commands, and that consent comes from ledger.approve.
+--         who may state what in the audit log, who may write which commands, that consent comes from
+--         ledger.approve, and that a revoked key stays revoked.
 --         stepback_app keeps its rights, and is a member of every group.
--- Locks:  ACCESS EXCLUSIVE on ledger.commands and ledger.runs, for a moment: triggers are created.
+-- Locks:  ACCESS EXCLUSIVE on ledger.commands, ledger.runs and ledger.signing_keys, for a moment: triggers are created
+--         and set to fire always.
 -- Transactional: yes, with its Alembic revision.
 -- Verified by: tests/integration/ledger/test_roles.py, tests/acceptance/test_roles.py
 
@@ -113,6 +115,10 @@ ALTER TABLE ledger.commands ENABLE ALWAYS TRIGGER commands_by_producers;
 CREATE FUNCTION ledger.refuse_consent() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    -- What has waited for too long is put back into the queue to be refused there.
+    IF EXISTS (SELECT FROM ledger.commands WHERE command_id = OLD.command_id AND not_after <= clock_timestamp()) THEN
+        RETURN NEW;
+    END IF;
     RAISE EXCEPTION 'run %: only ledger.approve lets it go on', OLD.run USING ERRCODE = 'insufficient_privilege';
 END
 $$;
@@ -124,3 +130,15 @@ CREATE TRIGGER runs_wait_for_consent BEFORE UPDATE OF state ON ledger.runs
           AND NOT pg_has_role(current_user, 'stepback_owner', 'MEMBER'))
     EXECUTE FUNCTION ledger.refuse_consent();
 ALTER TABLE ledger.runs ENABLE ALWAYS TRIGGER runs_wait_for_consent;
+
+CREATE FUNCTION ledger.keep_revoked() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'a key that was revoked stays revoked' USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+COMMENT ON FUNCTION ledger.keep_revoked() IS 'What a revoked key has signed since must never come to count';
+REVOKE ALL ON FUNCTION ledger.keep_revoked() FROM PUBLIC;
+CREATE TRIGGER signing_keys_stay_revoked BEFORE UPDATE ON ledger.signing_keys
+    FOR EACH ROW WHEN (OLD.revoked_at IS NOT NULL) EXECUTE FUNCTION ledger.keep_revoked();
+ALTER TABLE ledger.signing_keys ENABLE ALWAYS TRIGGER signing_keys_stay_revoked;
