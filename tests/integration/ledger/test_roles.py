@@ -15,11 +15,12 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
+from sqlalchemy import Engine
 
 from ledger import audit, runs
 from ledger.commands import Entry, record
 from ledger.database import open_ledger, transaction
-from ledger.model import Command, Kind, Phase, State
+from ledger.model import Command, Kind, Phase, RunError, State, StepRecord
 from ledger.schema import upgrade
 from stepback.embedded import Postgres
 from tests.databases import fresh_database
@@ -94,7 +95,7 @@ def ledger(postgres: Postgres, ledger_template: str, logins: Mapping[str, str]) 
         yield Ledger(postgres, name, logins, *numbers)
 
 
-def _run(engine: audit.Engine, state: State | None) -> int:
+def _run(engine: Engine, state: State | None) -> int:
     command = Command(
         command_id=uuid4(),
         kind=Kind.ROLLBACK,
@@ -117,7 +118,7 @@ def _run(engine: audit.Engine, state: State | None) -> int:
                 f"UPDATE ledger.runs SET state = 'awaiting_approval', lease_until = NULL WHERE run = {claim.run}"
             )
     if claim is not None and state is State.FAILED:
-        error = runs.RunError("gate_failed", "a check did not hold")
+        error = RunError("gate_failed", "a check did not hold")
         runs.settle(engine, claim, state=state, error=error, blocked_seconds=None, preserved=[])
     return recorded.run  # type: ignore[union-attr]  # a refusal has none
 
@@ -481,7 +482,7 @@ def test_a_worker_carries_a_run_through_the_ledger(ledger: Ledger) -> None:
     claim = runs.claim(engine, command_id, worker="w", lease_seconds=60)
     assert claim is not None
     runs.enter(engine, claim, Phase.APPLY)
-    runs.record_step(engine, claim, runs.StepRecord(Phase.APPLY, "s", "completed", 0.1), {})
+    runs.record_step(engine, claim, StepRecord(Phase.APPLY, "s", "completed", 0.1), {})
     runs.note_apply(engine, claim, system_identifier="1", database_oid=1, xid="1")
     runs.settle(engine, claim, state=State.COMPLETED, error=None, blocked_seconds=0.1, preserved=[])
 
