@@ -13,6 +13,8 @@ from producers.submit import Handed
 #: The fields that may hold a command: as a compact JWS, or as a CloudEvent in structured JSON around it.
 ENVELOPE: Final = b"envelope"
 EVENT: Final = b"event"
+#: The field that may hold the sender's own key beside it.
+IDEMPOTENCY_KEY: Final = b"idempotency_key"
 #: Longest value of either in bytes: the longest envelope, and room for what a CloudEvent puts around it.
 MAX_VALUE: Final = 70 * 1024
 
@@ -57,7 +59,9 @@ def read(entry: Entry) -> Handed:
     value = entry.fields[name]
     if len(value) > MAX_VALUE:
         raise BadRequest(f"the field {name.decode()} is longer than {MAX_VALUE // 1024} KiB")
-    return Handed(envelope_of(value) if name == EVENT else _ascii(value))
+    key = entry.fields.get(IDEMPOTENCY_KEY)
+    # Any byte has a meaning in Latin-1: whether it is one that a key may have is judged with all the others.
+    return Handed(envelope_of(value) if name == EVENT else _ascii(value), key.decode("latin-1") if key else None)
 
 
 def _ascii(value: bytes) -> str:
