@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Engine, Row, text
@@ -129,6 +130,17 @@ def append(conn: Connection, event: Event) -> AuditEvent:
         raise
     after_commit(conn, partial(_tell, appended))
     return appended
+
+
+def announce(conn: Connection, stored: dict[str, Any]) -> None:
+    """Tell of an event that a function of the ledger has appended, once the transaction at hand is committed.
+
+    Args:
+        conn: The connection in whose transaction it was appended.
+        stored: The row of audit_events as JSON.
+    """
+    event_id = UUID(stored["event_id"])
+    after_commit(conn, partial(_tell, AuditEvent(**{**stored, "event_id": event_id})))
 
 
 def try_append(engine: Engine) -> str | None:

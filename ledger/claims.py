@@ -36,7 +36,8 @@ _CLAIM = text(
     RETURNING run.run, run.attempt, run.started_at, clock_timestamp() AS claimed_at,
               command.command_id, command.kind, command.target, command.migration, command.subject_run,
               command.plan_sha256, command.requested_by, command.reason, command.not_after, command.accept_sha256,
-              command.policy, command.conditions, command.report
+              command.policy, command.conditions, command.report, command.needs_approval,
+              command.envelope, command.submitted_at
     """
 )
 
@@ -96,6 +97,9 @@ class Claim:
     #: When any worker first claimed the run, and when this one did; both by the ledger's clock.
     claimed_first_at: datetime
     claimed_at: datetime
+    #: The command as it was signed, and when it came in.
+    envelope: str
+    submitted_at: datetime
 
     @property
     def trying_seconds(self) -> float:
@@ -120,7 +124,16 @@ def claim(engine: Engine, command_id: UUID, *, worker: str, lease_seconds: float
         row = conn.execute(_CLAIM, values).one_or_none()
         if row is None:
             return None
-        claimed = Claim(row.run, row.attempt, _command(row), worker, row.started_at, row.claimed_at)
+        claimed = Claim(
+            run=row.run,
+            attempt=row.attempt,
+            command=_command(row),
+            worker=worker,
+            claimed_first_at=row.started_at,
+            claimed_at=row.claimed_at,
+            envelope=row.envelope,
+            submitted_at=row.submitted_at,
+        )
         detail: dict[str, Json] = {
             "command_id": str(command_id),
             "kind": row.kind,
@@ -145,6 +158,7 @@ def _command(row: Row[Any]) -> Command:
         policy=None if row.policy is None else Policy(row.policy),
         conditions=row.conditions,
         report=row.report,
+        needs_approval=row.needs_approval,
     )
 
 

@@ -3,93 +3,123 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, text
 
-from ledger.errors import Replayed
-from ledger.model import Kind
+from ledger import audit
+from ledger.errors import LimitReached, Refused, Replayed
 
 if TYPE_CHECKING:
-    from ledger.model import Command
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
 
-# Without a conflict target: the command id and the idempotency key both count.
-_INSERT = text(
-    """
-    INSERT INTO ledger.commands (command_id, kind, target, migration, subject_run, plan_sha256, requested_by, reason,
-                                 not_after, accept_sha256, policy, conditions, report, idempotency_key, envelope)
-    VALUES (:command_id, :kind, :target, :migration, :subject_run, :plan_sha256, :requested_by, :reason,
-            :not_after, :accept_sha256, :policy, CAST(:conditions AS jsonb), :report, :idempotency_key, :envelope)
-    ON CONFLICT DO NOTHING
-    RETURNING command_id
-    """
-)
+    from ledger.model import Command, Json
 
-_QUEUE = text("INSERT INTO ledger.runs (command_id) VALUES (:command_id) RETURNING run")
+_RECORD: Final = text("SELECT place, run, verdict, event FROM ledger.record_commands(CAST(:given AS jsonb))")
 
-#: The monitor sends one every minute: they count backwards, and leave to runs the numbers that people use.
-_QUEUE_CANARY = text(
-    """
-    INSERT INTO ledger.runs (run, command_id) OVERRIDING SYSTEM VALUE
-    VALUES (-nextval('ledger.canaries'), :command_id) RETURNING run
-    """
-)
+_EXPIRED: Final = text("SELECT clock_timestamp() >= :not_after")
 
-_KNOWN = text(
+_KNOWN: Final = text(
     """
-    SELECT run, command_id, kind, target, migration, subject_run, accept_sha256, policy, conditions, report, envelope
-    FROM ledger.commands JOIN ledger.runs USING (command_id)
-    WHERE command_id = :command_id OR (requested_by = :requested_by AND idempotency_key = :idempotency_key)
-    ORDER BY command_id = :command_id DESC
-    LIMIT 1
+    SELECT command_id, envelope, run FROM ledger.commands JOIN ledger.runs USING (command_id)
+    WHERE command_id = ANY(CAST(:command_ids AS uuid[]))
     """
 )
 
 
-#: What makes two commands ask for the same.
-_ASKED = ("kind", "target", "migration", "subject_run", "accept_sha256", "policy", "conditions", "report")
+@dataclass(frozen=True)
+class Entry:
+    """A command that passed the door, with what belongs to its record."""
 
-_EXPIRED = text("SELECT clock_timestamp() >= :not_after")
+    command: Command
+    #: The signed text, byte for byte.
+    envelope: str
+    #: The requester's own key: a command that asks the same under the same key is the same.
+    idempotency_key: str | None = None
+    #: The door that it came in by.
+    via: str | None = None
+    #: How many destructive commands its requester may give about its target within an hour; None: no limit.
+    limit: int | None = None
+    #: For the audit event.
+    detail: Mapping[str, Json] = field(default_factory=dict)
 
 
-def is_expired(conn: Connection, command: Command) -> bool:
-    """Return whether the time until which a command may be begun has passed, by the ledger's clock."""
-    return bool(conn.execute(_EXPIRED, {"not_after": command.not_after}).scalar_one())
+@dataclass(frozen=True)
+class Recorded:
+    """A command that is in the ledger."""
+
+    run: int
+    #: False where it was there before.
+    new: bool
 
 
-def record(conn: Connection, command: Command, *, envelope: str, idempotency_key: str | None) -> tuple[int, bool]:
-    """Write a command and its queued run; the same one again changes nothing.
+def is_expired(conn: Connection, not_after: datetime) -> bool:
+    """Return whether a time has come, by the ledger's clock."""
+    return bool(conn.execute(_EXPIRED, {"not_after": not_after}).scalar_one())
 
-    Call it before appending to the audit log in the same transaction: two submitters then wait in one order.
+
+def known(conn: Connection, envelopes: Mapping[UUID, str]) -> dict[UUID, int]:
+    """Return the runs of those commands that are in the ledger already, each with the very same envelope.
+
+    Args:
+        conn: A connection to the ledger.
+        envelopes: By command id.
+    """
+    rows = conn.execute(_KNOWN, {"command_ids": [str(command_id) for command_id in envelopes]})
+    return {row.command_id: row.run for row in rows if envelopes[row.command_id] == row.envelope}
+
+
+def record(conn: Connection, entries: Sequence[Entry]) -> list[Recorded | Refused]:
+    """Write commands, their queued runs and their audit events; those that are there already change nothing.
+
+    From here to COMMIT nobody else appends to the audit log: do slow things before.
 
     Args:
         conn: A connection in a transaction.
-        command: What is asked, verified.
-        envelope: The signed text, byte for byte.
-        idempotency_key: The requester's own key: a command that asks the same under the same key is the same.
+        entries: Verified.
 
     Returns:
-        The run's number, and whether it is new.
-
-    Raises:
-        Replayed: The id, or the idempotency key, is in the ledger with other content.
+        What became of each, in order: the run, or why it is refused: `Replayed` where the id, or the idempotency key,
+        is in the ledger with other content, `LimitReached`.
     """
-    conditions = None if command.conditions is None else json.dumps(dict(command.conditions))
-    keys = {"envelope": envelope, "idempotency_key": idempotency_key}
-    values = {**asdict(command), "conditions": conditions, **keys}
-    if conn.execute(_INSERT, values).one_or_none() is not None:
-        queue = _QUEUE_CANARY if command.kind is Kind.CANARY else _QUEUE
-        run: int = conn.execute(queue, {"command_id": command.command_id}).scalar_one()
-        return run, True
-    known = conn.execute(_KNOWN, values).one()
-    if known.command_id == command.command_id:
-        if known.envelope != envelope:
-            raise Replayed(f"command {command.command_id} is run {known.run} already, with other content; use a new id")
-    elif not _asks_the_same(known, command):
-        raise Replayed(f"the idempotency key belongs to run {known.run}, which asks something else; use a new key")
-    return known.run, False
+    if not entries:
+        return []
+    outcomes: list[Recorded | Refused] = []
+    rows = conn.execute(_RECORD, {"given": json.dumps([_document(entry) for entry in entries])}).all()
+    for row in sorted(rows, key=lambda row: row.place):
+        entry = entries[row.place - 1]
+        if row.event is not None:
+            audit.announce(conn, row.event)
+        outcomes.append(_refusal(entry, row.verdict, row.run) or Recorded(row.run, row.verdict == "recorded"))
+    return outcomes
 
 
-def _asks_the_same(known: Row[Any], command: Command) -> bool:
-    return all(getattr(known, name) == getattr(command, name) for name in _ASKED)
+def _document(entry: Entry) -> dict[str, Any]:
+    command = {
+        **asdict(entry.command),
+        "command_id": str(entry.command.command_id),
+        "not_after": entry.command.not_after.isoformat(),
+        "conditions": None if entry.command.conditions is None else dict(entry.command.conditions),
+        "envelope": entry.envelope,
+        "idempotency_key": entry.idempotency_key,
+        "via": entry.via,
+    }
+    return {"command": command, "limit": entry.limit, "detail": dict(entry.detail)}
+
+
+def _refusal(entry: Entry, verdict: str, run: int | None) -> Refused | None:
+    command = entry.command
+    match verdict:
+        case "other_content":
+            return Replayed(f"command {command.command_id} is run {run} already, with other content; use a new id")
+        case "other_wish":
+            return Replayed(f"the idempotency key belongs to run {run}, which asks something else; use a new key")
+        case "limit_reached":
+            return LimitReached(
+                f"{command.requested_by} may ask for {entry.limit} destructive command(s) on {command.target} within an"
+                " hour, and has; wait, or have the limit raised (destructive_per_hour)"
+            )
+    return None

@@ -83,15 +83,18 @@ def open_doorbell(
     )
 
 
-def ring(broker: RedisBroker, command_id: UUID) -> None:
-    """Ring for a command, once.
+def ring(broker: RedisBroker, *command_ids: UUID) -> None:
+    """Ring for commands, once each.
 
     Raises:
         QueueUnreachable: Redis did not answer; it may have heard all the same.
     """
-    message: Message[None] = Message(queue_name=QUEUE, actor_name=ACTOR, args=(str(command_id),), kwargs={}, options={})
     try:
-        broker.enqueue(message)
+        for command_id in command_ids:
+            message: Message[None] = Message(
+                queue_name=QUEUE, actor_name=ACTOR, args=(str(command_id),), kwargs={}, options={}
+            )
+            broker.enqueue(message)
     except (RedisError, OSError) as error:
         raise QueueUnreachable(
             f"Redis does not answer ({type(error).__name__}); what is in the ledger will be carried out when it is back"

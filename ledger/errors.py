@@ -105,6 +105,36 @@ class NotAllowed(Refused):
     code = "not_allowed"
 
 
+class UnknownKey(Refused):
+    """No key of that id is registered."""
+
+    code = "unknown_key"
+
+
+class BadKey(Refused):
+    """What was given is not a key, or not one that could be trusted."""
+
+    code = "bad_key"
+
+
+class LimitReached(Refused):
+    """Whoever asks has asked for as much as their rights allow within the hour."""
+
+    code = "limit_reached"
+
+
+class NotAwaiting(Refused):
+    """The run does not wait for an approval, or has ended and cannot be cancelled."""
+
+    code = "not_awaiting"
+
+
+class NeedsApproval(Refused):
+    """What approved the run does not count any more: another impact, another plan, or its time has passed."""
+
+    code = "needs_approval"
+
+
 class NothingToRecover(Refused):
     """The run has nothing preserved that could be brought back."""
 
@@ -251,6 +281,12 @@ class Fenced(StepbackError):
     """A newer attempt holds the fence in the target: this one must not write."""
 
     code = "fenced"
+
+
+class Cancelled(StepbackError):
+    """Somebody who may has cancelled the run before it changed anything."""
+
+    code = "cancelled"
 
 
 class LeaseLost(StepbackError):

@@ -52,6 +52,15 @@ _REMARKS = text(
     """
 )
 
+#: Why it waits for an approval, in its newest attempt.
+_WHY = text(
+    """
+    SELECT detail ->> 'message' FROM ledger.audit_events
+    WHERE run = :run AND type = 'approval_awaited'
+    ORDER BY seq DESC LIMIT 1
+    """
+)
+
 _PURGES = text(
     """
     SELECT run.run FROM ledger.runs AS run JOIN ledger.commands AS command USING (command_id)
@@ -104,11 +113,19 @@ def _whole(conn: Connection, row: Row[Any]) -> Run:
     )
     preserved = (Preserved(**item._asdict()) for item in conn.execute(_PRESERVED, {"run": row.run}))
     purges = conn.execute(_PURGES, {"run": row.run}).scalars()
+    remarks = conn.execute(_REMARKS, {"run": row.run}).scalar_one_or_none() or {}
     notes = (
-        *_notes(conn.execute(_REMARKS, {"run": row.run}).scalar_one_or_none() or {}),
+        *(_waiting(conn, row.run, remarks) if row.state == State.AWAITING_APPROVAL else ()),
+        *_notes(remarks),
         *(f"what it kept was deleted by run {purge}: nothing of it can be recovered any more" for purge in purges),
     )
     return replace(_run(row), steps=tuple(steps), preserved=tuple(preserved), notes=notes)
+
+
+def _waiting(conn: Connection, run: int, remarks: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what somebody has to know who is to approve a run."""
+    why = conn.execute(_WHY, {"run": run}).scalar_one_or_none()
+    return (*(() if why is None else (why,)), *(f"it would {told}" for told in remarks.get("objects", ())))
 
 
 def _notes(detail: Mapping[str, Any]) -> tuple[str, ...]:

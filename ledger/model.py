@@ -52,6 +52,12 @@ class State(StrEnum):
     NEEDS_OPERATOR = "needs_operator"
 
 
+#: What removes something, or does away with what brings it back: rights set a limit to it.
+DESTRUCTIVE = frozenset({Kind.ROLLBACK, Kind.PURGE})
+
+#: What somebody else always has to approve, whoever asks for it.
+ALWAYS_APPROVED = frozenset({Kind.PURGE})
+
 #: States that nothing leaves any more.
 TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.REFUSED, State.NEEDS_OPERATOR})
 
@@ -89,6 +95,8 @@ class Command:
     conditions: Mapping[str, str] | None = None
     #: For a recovery, a query for one row of figures about what came back.
     report: str | None = None
+    #: Whether the rights of whoever asks say that somebody else approves it.
+    needs_approval: bool = False
 
     @property
     def subject(self) -> str:

@@ -1,4 +1,4 @@
-"""The local operator's key: made on first use, kept where only its owner can read it, known to the ledger."""
+"""Private keys: in files that only their owner can read. The local operator's is made on first use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from joserfc.util import urlsafe_b64decode
 from sqlalchemy import Engine
 
 from ledger.database import transaction
-from ledger.errors import BadConfiguration
+from ledger.errors import BadConfiguration, BadKey
 from ledger.keys import register_key
 
 
@@ -34,6 +34,11 @@ class PrivateKey:
     def public_key(self) -> bytes:
         """The 32 bytes that the ledger keeps."""
         return urlsafe_b64decode(str(self.okp.as_dict()["x"]).encode())
+
+    @classmethod
+    def of(cls, okp: OKPKey, issuer: str) -> PrivateKey:
+        """Return a key under its thumbprint."""
+        return cls(key_id=okp.thumbprint(), issuer=issuer, okp=okp)
 
 
 def local_operator(data: Path) -> PrivateKey:
@@ -54,7 +59,60 @@ def local_operator(data: Path) -> PrivateKey:
         okp = _read(path)
     except OSError as error:
         raise BadConfiguration(f"the key {path} cannot be used: {error.strerror}") from error
-    return PrivateKey(key_id=okp.thumbprint(), issuer=f"local:{_user()}", okp=okp)
+    return PrivateKey.of(okp, f"local:{_user()}")
+
+
+def new_key(path: Path, issuer: str) -> PrivateKey:
+    """Make a key in a new file.
+
+    Args:
+        path: Where; nothing may be there.
+        issuer: Who will sign with it.
+
+    Raises:
+        BadConfiguration: Something is there, or nothing can be written there.
+    """
+    try:
+        if path.exists():
+            raise BadConfiguration(f"{path} is there already; name another file for the new key")
+        _make(path)
+        return PrivateKey.of(_read(path), issuer)
+    except OSError as error:
+        raise BadConfiguration(f"the key {path} cannot be written: {error.strerror}") from error
+
+
+def read_key(path: Path, issuer: str) -> PrivateKey:
+    """Return the key in a file.
+
+    Args:
+        path: A private Ed25519 key in PEM, PKCS#8, that only its owner can read.
+        issuer: Whose it is.
+
+    Raises:
+        BadConfiguration: The file is open to others, or holds no such key.
+    """
+    try:
+        return PrivateKey.of(_read(path), issuer)
+    except OSError as error:
+        raise BadConfiguration(f"the key {path} cannot be used: {error.strerror}") from error
+
+
+def read_public_key(path: Path) -> bytes:
+    """Return the 32 bytes of a public Ed25519 key in a PEM file.
+
+    Raises:
+        BadKey: It holds something else.
+        BadConfiguration: It cannot be read.
+    """
+    try:
+        okp = OKPKey.import_key(path.read_bytes())
+    except OSError as error:
+        raise BadConfiguration(f"the key {path} cannot be read: {error.strerror}") from error
+    except (JoseError, ValueError, TypeError):
+        okp = None
+    if okp is None or okp.curve_name != "Ed25519" or okp.is_private:
+        raise BadKey(f"{path} holds no public Ed25519 key; `openssl pkey -pubout` takes it out of a private one")
+    return PrivateKey.of(okp, "").public_key
 
 
 def register_local_operator(engine: Engine, key: PrivateKey) -> None:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import TypedDict
 from uuid import uuid4
+
+from dramatiq.brokers.redis import RedisBroker
 
 from ledger.database import transaction
 from ledger.doorbell import open_doorbell
-from ledger.errors import BadName, UnknownRun
+from ledger.errors import BadName, NotAwaiting, UnknownRun
 from ledger.history import find
 from ledger.installation import installation_id
-from ledger.model import CANARY_TARGET, Kind, Policy
-from producers.envelope import Request, sign
-from producers.submit import Submitted, refuse, submit
+from ledger.model import ALWAYS_APPROVED, CANARY_TARGET, Kind, Policy, Run, State
+from ledger.request import Request
+from ledger.statements import Approval, Cancellation
+from producers import consent
+from producers.envelope import sign
+from producers.refusals import refuse
+from producers.submit import OneWayIn, Submitted
 from stepback.installation import Installation, secret
 from worker.commands.needs import needed_first
 from worker.fence import Holder
@@ -23,6 +32,8 @@ from worker.plan.selection import read as read_selection
 
 #: How long a command of the command line may wait for its begin: nobody is surprised by it tomorrow.
 VALID_FOR = timedelta(hours=1)
+#: One that somebody else has to approve may wait for them.
+VALID_FOR_LONG = timedelta(hours=24)
 
 
 def ask_rollback(
@@ -90,15 +101,67 @@ def ask_purge(here: Installation, *, run: int, reason: str) -> Submitted:
     return _ask(here, Kind.PURGE, target=target_of(here, run), subject_run=run, reason=reason)
 
 
+def approve(here: Installation, *, run: int, reason: str, impact_sha256: str | None = None) -> Run:
+    """Let a run go on that waits for an approval, and return it as it stands then.
+
+    Args:
+        here: The installation.
+        run: Its number.
+        reason: Why it may.
+        impact_sha256: The impact that is meant; None: the one that the run waits with.
+
+    Raises:
+        StepbackError: Any refusal; it is in the audit log.
+    """
+    found = _find(here, run)
+    impact = impact_sha256 or found.impact_sha256
+    if found.state is not State.AWAITING_APPROVAL or impact is None:
+        error = NotAwaiting(f"run {run} is {found.state}: it does not wait for an approval")
+        refuse(here.engine, actor=here.key.issuer, error=error, target=found.target, run=run)
+        raise error
+    _refuse_broken_text(here, {"reason": reason})
+    said = Approval(
+        command_id=found.command_id,
+        run=run,
+        target=found.target,
+        plan_sha256=found.plan_sha256,
+        impact_sha256=impact,
+        reason=reason,
+        **_common(here, VALID_FOR),
+    )
+    with doorbell(here) as broker:
+        return consent.approve(
+            sign(said, here.key), engine=here.engine, broker=broker, settings=here.settings, via="command_line"
+        )
+
+
+def cancel(here: Installation, *, run: int, reason: str) -> Run:
+    """Stop a run before it changes anything, and return it as it stands then.
+
+    Raises:
+        StepbackError: Any refusal; it is in the audit log.
+    """
+    found = _find(here, run)
+    _refuse_broken_text(here, {"reason": reason})
+    said = Cancellation(
+        command_id=found.command_id, run=run, target=found.target, reason=reason, **_common(here, VALID_FOR)
+    )
+    return consent.cancel(sign(said, here.key), engine=here.engine, settings=here.settings, via="command_line")
+
+
 def target_of(here: Installation, run: int) -> str:
     """Return the target of a run that something is asked about.
 
     Raises:
         UnknownRun: There is no such run; it is in the audit log.
     """
+    return _find(here, run).target
+
+
+def _find(here: Installation, run: int) -> Run:
     try:
         with transaction(here.engine) as conn:
-            return find(conn, run).target
+            return find(conn, run)
     except UnknownRun as error:
         refuse(here.engine, actor=here.key.issuer, error=error)
         raise
@@ -168,7 +231,6 @@ def _ask(
     report: str | None = None,
 ) -> Submitted:
     _refuse_broken_text(here, {"target": target, "migration": migration or "", "reason": reason})
-    now = datetime.now(UTC)
     request = Request(
         kind=kind,
         target=target,
@@ -180,21 +242,35 @@ def _ask(
         report=report,
         reason=reason,
         command_id=uuid4(),
-        audience=str(installation_id(here.engine)),
-        issuer=here.key.issuer,
-        issued_at=now,
-        not_after=now + VALID_FOR,
+        **_common(here, VALID_FOR_LONG if kind in ALWAYS_APPROVED else VALID_FOR),
     )
+    with doorbell(here) as broker:
+        way_in = OneWayIn(here.engine, broker, here.settings, partial(_pin, here), via="command_line")
+        return way_in.submit(sign(request, here.key))
+
+
+class _Common(TypedDict):
+    audience: str
+    issuer: str
+    issued_at: datetime
+    not_after: datetime
+
+
+def _common(here: Installation, valid_for: timedelta) -> _Common:
+    """Return what every statement says."""
+    now = datetime.now(UTC)
+    return _Common(
+        audience=str(installation_id(here.engine)), issuer=here.key.issuer, issued_at=now, not_after=now + valid_for
+    )
+
+
+@contextmanager
+def doorbell(here: Installation) -> Iterator[RedisBroker]:
+    """Give the doorbell of an installation."""
     redis = here.settings.redis
     broker = open_doorbell(secret(redis.url), namespace=redis.namespace)
     try:
-        return submit(
-            sign(request, here.key),
-            engine=here.engine,
-            broker=broker,
-            settings=here.settings,
-            pin=partial(_pin, here),
-        )
+        yield broker
     finally:
         broker.client.close()
 

@@ -23,6 +23,7 @@ def as_environment(settings: Settings) -> dict[str, str]:
         "STEPBACK_DATA": str(settings.data.absolute()),
         "STEPBACK_LEDGER_URL": secret(settings.ledger.url),
         "STEPBACK_REDIS_URL": secret(settings.redis.url),
+        "STEPBACK_TRUST_LOCAL_OPERATOR": settings.trust.local_operator,
     }
     for name, target in sorted(settings.targets.items()):
         if not _FITS.fullmatch(name):

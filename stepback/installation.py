@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from importlib import resources
@@ -16,8 +17,8 @@ from sqlalchemy import Engine
 from ledger.database import open_ledger
 from ledger.errors import BadConfiguration
 from ledger.installation import installation_id
-from ledger.settings import Settings, TargetSettings
-from producers.keys import PrivateKey, local_operator, register_local_operator
+from ledger.settings import Settings, TargetSettings, TrustSettings
+from producers.keys import PrivateKey, local_operator, read_key, register_local_operator
 from stepback.embedded import Postgres, Redis
 from stepback.embedded.roles import LEDGER_DATABASE, SAMPLE_DATABASE
 from stepback.sample import TARGET
@@ -66,7 +67,16 @@ class Installation:
 
     @cached_property
     def key(self) -> PrivateKey:
-        """The local operator's key, known to the ledger."""
+        """The key that commands are signed with here; the local operator's is made known to the ledger."""
+        return self.key_of(os.environ)
+
+    def key_of(self, environ: Mapping[str, str]) -> PrivateKey:
+        """Return the key that signs here: that of STEPBACK_KEY and STEPBACK_ISSUER, else the local operator's."""
+        if path := environ.get("STEPBACK_KEY"):
+            issuer = environ.get("STEPBACK_ISSUER")
+            if not issuer:
+                raise BadConfiguration("STEPBACK_KEY names a key; STEPBACK_ISSUER has to say whose it is")
+            return read_key(Path(path), issuer)
         key = local_operator(self.settings.data)
         register_local_operator(self.engine, key)
         return key
@@ -131,6 +141,8 @@ def with_servers(settings: Settings, *, postgres: Postgres | None, redis: Redis 
         redis: Stands in for the queue; None where its URL is configured.
     """
     changed: dict[str, object] = {}
+    if settings.trust.local_operator == "embedded":
+        changed["trust"] = TrustSettings(local_operator="none" if postgres is None else "all")
     if redis is not None:
         changed["redis"] = settings.redis.model_copy(update={"url": SecretStr(redis.url)})
     if postgres is not None:

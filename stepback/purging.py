@@ -10,7 +10,7 @@ from ledger.errors import NothingToPurge, UnknownRun
 from ledger.history import find
 from ledger.installation import installation_id
 from ledger.model import Run
-from producers.submit import refuse
+from producers.refusals import refuse
 from stepback.installation import Installation
 from worker import stock
 from worker.commands.purge import why_nothing

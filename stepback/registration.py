@@ -10,7 +10,7 @@ from ledger.audit import append
 from ledger.database import transaction
 from ledger.errors import NotPossible, PlanRefused, Refused, StepbackError
 from ledger.model import Event, Json
-from producers.submit import refuse
+from producers.refusals import refuse
 from stepback.installation import Installation
 from worker import gates, registry
 from worker.plan import selection, source

@@ -25,9 +25,10 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Engine
 
-from ledger import commands, runs, subjects
+from ledger import consent, runs, subjects
 from ledger.database import transaction
 from ledger.errors import (
+    Cancelled,
     CopyNotComplete,
     CopyOutdated,
     Expired,
@@ -35,6 +36,7 @@ from ledger.errors import (
     LeaseLost,
     LedgerUnreachable,
     LockBudgetSpent,
+    NeedsApproval,
     NeedsOperator,
     OutcomeUnknown,
     Refused,
@@ -51,6 +53,7 @@ from worker.commands import Procedure
 from worker.commands.purge import Purge
 from worker.commands.recover import Recover
 from worker.commands.rollback import Rollback
+from worker.consent import Consent
 from worker.crash_points import pass_by
 from worker.fence import Holder, Marker
 from worker.lease import Lease
@@ -64,6 +67,8 @@ from worker.work import FinishStep, Work
 
 #: How often apply may find that what is copied online must be completed again.
 _COPY_TRIES: Final = 5
+#: How often, in the middle of long work, it is looked whether somebody has cancelled the run.
+_LOOK_SECONDS: Final = 2.0
 #: What ends with the checks of what it touched.
 _CHECKED: Final = frozenset({Kind.ROLLBACK, Kind.RECOVER})
 
@@ -114,6 +119,9 @@ class _Attempt:
         self._claim = claim
         self._lease = lease
         self._holder = Holder(executor.installation, claim.run, claim.attempt)
+        self._consent = Consent(claim, executor.settings, executor.installation)
+        #: When it was last looked whether somebody has cancelled the run.
+        self._looked = time.monotonic()
         self._sessions: list[Session] = []
         #: The session, once the fence is up and the marker was looked for: only then may a final state be written.
         self._fenced: Session | None = None
@@ -156,6 +164,8 @@ class _Attempt:
             return self._settle(State.COMPLETED, None) if error is None else self._end_badly(error)
         except (LeaseLost, Fenced):
             raise
+        except NeedsApproval as error:
+            return self._await_approval(error)
         except NeedsOperator as error:
             return self._settle(State.NEEDS_OPERATOR, error)
         except (TargetUnreachable, OutcomeUnknown, LedgerUnreachable) as error:
@@ -172,7 +182,7 @@ class _Attempt:
     def _go_through(self) -> StepbackError | None:
         """Go all the way; return what went wrong after COMMIT with what was asked for, if that came after it."""
         if self._claim.command.kind is Kind.CANARY:
-            self._check_still_wanted()
+            self._check_asked()
             return None
         target = self._settings.target(self._claim.command.target)
         session, witness = self._open(target)
@@ -181,8 +191,10 @@ class _Attempt:
             return None
         marker = self._look_back(session, target)
         if marker is None:
+            self._check_asked()
             procedure = self._procedure(target)
             work = self._preflight(session, procedure)
+            self._check_approved(work)
             self._say_in_progress(session, procedure, target)
             self._preserve_and_apply(session, witness, procedure, work, target)
             marker = fence.look_up(session, self._holder)
@@ -263,6 +275,11 @@ class _Attempt:
         self._at("preflight_journaled")
         return work
 
+    def _check_approved(self, work: Work) -> None:
+        """See that the run may do this, or wait until somebody lets it."""
+        with transaction(self._engine) as conn:
+            self._consent.check_approved(conn, plan_sha256=work.plan_sha256, impact_sha256=work.impact_sha256)
+
     def _say_in_progress(self, session: Session, procedure: Procedure, target: TargetSettings) -> None:
         """Let the registry say so while it is true; from inside apply nobody would ever see it."""
 
@@ -300,11 +317,11 @@ class _Attempt:
         self._at("preserve_entered")
         patiently = partial(self._patiently, target)
         for copy in work.online:
-            copying = Copying(session, self._holder, copy, patiently, self._lease.check, self._at)
+            copying = Copying(session, self._holder, copy, patiently, self._go_on, self._at)
             self._preserve_step(f"copy columns of {copy.label}", copying.make)
             self._preserve_step(f"compare columns of {copy.label}", copying.complete)
         for fill in work.filling:
-            filled = Filling(session, self._holder, fill, patiently, self._lease.check, self._at)
+            filled = Filling(session, self._holder, fill, patiently, self._go_on, self._at)
             self._preserve_step(f"fill columns of {fill.label}", filled.make)
 
     def _preserve_step(self, step: str, act: Callable[[], dict[str, Json]]) -> None:
@@ -333,6 +350,7 @@ class _Attempt:
 
         def once() -> None:
             self._check_still_wanted()
+            self._check_still_approved(work)
             self._blocked_seconds = apply.once(work, note)
 
         self._patiently(target, once)
@@ -341,12 +359,32 @@ class _Attempt:
         assert self._blocked_seconds is not None  # noqa: S101 - apply returned
         metrics.BLOCKED_SECONDS.labels(command.kind.value).observe(self._blocked_seconds)
 
+    def _check_asked(self) -> None:
+        """See, before anything is read or done, that somebody who may has asked for it and still wants it."""
+        self._check_still_wanted()
+        with transaction(self._engine) as conn:
+            self._consent.check_asked(conn)
+
     def _check_still_wanted(self) -> None:
-        """See, right before anything is changed, that the run is ours and its time has not passed."""
+        """See, right before anything is changed, that the run is ours, still wanted, and its time has not passed."""
         self._lease.check()
         with transaction(self._engine) as conn:
-            if commands.is_expired(conn, self._claim.command):
-                raise Expired("the time until which the command could be begun has passed; ask again")
+            self._consent.check_wanted(conn)
+
+    def _check_still_approved(self, work: Work) -> None:
+        """See, right before apply, that the approval still counts; after preflight nobody is waited for any more."""
+        try:
+            self._check_approved(work)
+        except NeedsApproval as error:
+            raise Expired(f"the approval does not count any more: {error.message}") from error
+
+    def _go_on(self) -> None:
+        """See, in the middle of long work, that the run is ours, and now and then that nobody has cancelled it."""
+        self._lease.check()
+        if time.monotonic() - self._looked >= _LOOK_SECONDS:
+            self._looked = time.monotonic()
+            with transaction(self._engine) as conn:
+                self._consent.check_not_cancelled(conn)
 
     def _patiently(self, target: TargetSettings, act: Callable[[], _T]) -> _T:
         """Try again while a lock is not granted and the budget lasts."""
@@ -402,10 +440,10 @@ class _Attempt:
 
     def _validate(self, session: Session, target: TargetSettings) -> None:
         """Look at everything; nothing is written in the target, so no fence is raised there."""
-        self._check_still_wanted()
+        self._check_asked()
         runs.enter(self._engine, self._claim, Phase.FINISH)
         self._at("finish_entered")
-        self._result.update(self._checking(session, target).everything(self._lease.check))
+        self._result.update(self._checking(session, target).everything(self._go_on))
 
     def _checking(self, session: Session, target: TargetSettings) -> Checking:
         return Checking(session, self._claim.command, target, self._record, self._event, self._at)
@@ -451,6 +489,13 @@ class _Attempt:
                 self._at("fill_let_go")
         except (LockBudgetSpent, TargetUnreachable, OutcomeUnknown) as error:
             log.warning("copy_left_behind", run=self._claim.run, code=error.code)
+
+    def _await_approval(self, error: StepbackError) -> State:
+        """Give the run up until somebody has approved it; nothing was changed yet."""
+        self.state, self.told = State.AWAITING_APPROVAL, error
+        consent.await_approval(self._engine, self._claim, error.message)
+        self._at("approval_awaited")
+        return State.AWAITING_APPROVAL
 
     def _postpone(self, error: StepbackError) -> State | None:
         """Leave the run to a later attempt, or to a person once it has been tried for long enough."""
@@ -510,4 +555,6 @@ class _Attempt:
 
 def _end_state(error: StepbackError, *, touched: bool) -> State:
     """A decision before anything was changed is a refusal; everything later is a failure."""
+    if isinstance(error, Cancelled):
+        return State.CANCELLED
     return State.REFUSED if isinstance(error, Refused) and not touched else State.FAILED

@@ -6,7 +6,7 @@ import structlog
 from dramatiq.brokers.redis import RedisBroker
 from sqlalchemy import Engine
 
-from ledger import runs
+from ledger import consent, runs
 from ledger.doorbell import ring
 from ledger.errors import LedgerUnreachable, QueueUnreachable
 
@@ -36,6 +36,7 @@ class Reconciler:
 
     def round(self) -> int:
         """Ring once for everything that waits; return for how many."""
+        consent.wake_expired(self._engine)
         waiting = runs.unfinished(self._engine, quiet_seconds=self._every * _QUIET_ROUNDS)
         for command_id in waiting:
             ring(self._broker, command_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ledger.incidents import acknowledge
-from producers.request import check_reason
+from ledger.statements import check_reason
 from stepback.cli.options import installation, json_option, run_argument
 from stepback.show import documents
 from stepback.show.console import out

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import click
 
+from ledger import durations
 from ledger.model import Policy
 from ledger.settings import load
 from stepback.installation import Installation
@@ -60,6 +62,19 @@ class Condition(click.ParamType[tuple[str, str]]):
         if not (equals and table.strip() and condition.strip()):
             self.fail("give a table and an SQL condition: 'health_metrics=confidence_level >= 80'", param, ctx)
         return table.strip(), condition.strip()
+
+
+class Duration(click.ParamType[timedelta]):
+    """How long ago. A text that is none is not repeated."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:  # noqa: ANN401 - click's signature
+        """Return the duration."""
+        try:
+            return durations.parse(str(value))
+        except ValueError as error:
+            self.fail(f"give {error}", param, ctx)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")

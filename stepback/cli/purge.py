@@ -5,17 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 import click
 
-from ledger import durations
 from ledger.model import Run
 from stepback import purging
 from stepback.asking import ask_purge, target_of
 from stepback.cli import exits
 from stepback.cli.ask import carry_through, manners, tell_end
-from stepback.cli.options import RunNumber, installation
+from stepback.cli.options import Duration, RunNumber, installation
 from stepback.following import follow
 from stepback.installation import Installation
 from stepback.purging import Doomed
@@ -23,19 +21,6 @@ from stepback.show import documents
 from stepback.show.console import err, plain
 from stepback.show.progress import Progress
 from stepback.show.purging import of_doomed
-
-
-class Duration(click.ParamType[timedelta]):
-    """How long ago. A text that is none is not repeated."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:  # noqa: ANN401 - click's signature
-        """Return the duration."""
-        try:
-            return durations.parse(str(value))
-        except ValueError as error:
-            self.fail(f"give {error}", param, ctx)
 
 
 @click.command()
