@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from ledger.errors import BadRequest
-from producers.request import strict_json
+from ledger.statements import strict_json
 
 #: The type of an event that holds a command; there is no other.
 COMMAND_TYPE = "stepback.command"
