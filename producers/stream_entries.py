@@ -49,8 +49,8 @@ def read(entry: Entry) -> Handed:
     """
     if entry.gone:
         raise EntryGone(
-            "the entry was deleted or trimmed from the stream before it was settled; look whether a run has its command,"
-            " and if none has, send the same envelope again: it never makes a second run"
+            "the entry was deleted or trimmed from the stream before it was settled; add the same envelope again, which"
+            " never makes a second run"
         )
     given = [name for name in (ENVELOPE, EVENT) if name in entry.fields]
     if len(given) != 1:

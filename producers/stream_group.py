@@ -9,9 +9,11 @@ from typing import Any, Final
 from uuid import UUID
 
 import structlog
+from dramatiq.brokers.redis import RedisBroker
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError, ResponseError
+from redis.typing import EncodableT, FieldT
 
 from ledger.errors import BadConfiguration, QueueUnreachable
 from ledger.settings import StreamSettings
@@ -41,22 +43,24 @@ class Outcome:
 class Group:
     """One consumer in the group that shares the stream."""
 
-    def __init__(self, client: Redis, settings: StreamSettings, consumer: str) -> None:
+    def __init__(self, broker: RedisBroker, settings: StreamSettings, consumer: str) -> None:
         """Say who reads what; nothing is sent yet.
 
         Args:
-            client: Answers in bytes; its socket timeout is longer than any `wait_ms`.
+            broker: The doorbell, on the same Redis; its socket timeout is longer than any `wait_ms`.
             settings: Names the stream, the group, and where outcomes are told.
             consumer: No other process goes by this name.
 
         Raises:
-            BadConfiguration: Two of the streams have one name.
+            BadConfiguration: Two of the streams have one name, or one is the doorbell's.
         """
         names = (settings.name, settings.dead_letters, settings.answers)
         if len(set(names)) < len(names):
             # Dead letters on the stream itself would be read, refused and written for ever.
             raise BadConfiguration("[stream] name, dead_letters and answers have to be three different names")
-        self._client = client
+        if any(name.startswith(f"{broker.namespace}:") for name in names):
+            raise BadConfiguration(f"names of [stream] must not begin with {broker.namespace}: as keys of our own do")
+        self._client: Redis = broker.client
         self._stream, self._dead_letters, self._answers = names
         self._group = settings.group
         self._idle_ms = int(settings.claim_seconds * 1000)
@@ -157,9 +161,8 @@ class Group:
             if not self._client.xpending_range(self._stream, self._group, "-", "+", 1, self._consumer):
                 self._client.xgroup_delconsumer(self._stream, self._group, self._consumer)
 
-    def _append(self, commands: Pipeline, stream: str, fields: Mapping[str, str]) -> None:
-        # Copied for the type only: redis-py's is not covariant.
-        commands.xadd(stream, {**fields}, maxlen=self._max_length, approximate=True)
+    def _append(self, commands: Pipeline, stream: str, fields: dict[FieldT, EncodableT]) -> None:
+        commands.xadd(stream, fields, maxlen=self._max_length, approximate=True)
 
     @contextmanager
     def _made_again(self) -> Iterator[None]:
@@ -181,7 +184,7 @@ def _entries(answer: Any) -> Iterable[tuple[bytes, Mapping[bytes, bytes] | None]
             yield from entry if isinstance(entry, list) else (entry,)
 
 
-def _answer(outcome: Outcome) -> dict[str, str]:
+def _answer(outcome: Outcome) -> dict[FieldT, EncodableT]:
     return {
         "entry": outcome.entry_id,
         "command_id": "" if outcome.command_id is None else str(outcome.command_id),
@@ -190,7 +193,7 @@ def _answer(outcome: Outcome) -> dict[str, str]:
     }
 
 
-def _dead_letter(outcome: Outcome) -> dict[str, str]:
+def _dead_letter(outcome: Outcome) -> dict[FieldT, EncodableT]:
     """Never what was in the entry: it may hold a password, and a refused command is not kept for later."""
     return {"entry": outcome.entry_id, "code": outcome.code, "message": outcome.message}
 

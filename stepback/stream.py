@@ -40,7 +40,7 @@ def consume(here: Installation) -> int:
     broker = open_doorbell(secret(settings.redis.url), namespace=settings.redis.namespace)
     # Never a name that was there before: two would carry what is pending under it.
     name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
-    group = Group(broker.client, settings.stream, name)
+    group = Group(broker, settings.stream, name)
     with Pins(settings) as pin:
         way_in = OneWayIn(engine=engine, broker=broker, settings=settings, pin=pin, via=VIA)
         consumer = Consumer(group, way_in, engine, claim_seconds=settings.stream.claim_seconds)

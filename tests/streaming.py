@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +10,7 @@ from uuid import UUID, uuid4
 
 from joserfc.jwk import OKPKey
 from redis import Redis
+from redis.typing import EncodableT, FieldT
 from sqlalchemy import Engine
 
 from ledger.database import transaction
@@ -49,10 +49,10 @@ class Sender:
         }
         return sign(Request(**{**fields, **changes}), self.key)
 
-    def add(self, **fields: str | bytes) -> str:
+    def add(self, **fields: EncodableT) -> str:
         """Add an entry; return its id."""
-        entry_id: bytes = self.redis.xadd(self.stream.name, {**fields})
-        return entry_id.decode()
+        entry: dict[FieldT, EncodableT] = dict(fields.items())
+        return _text(self.redis.xadd(self.stream.name, entry))
 
     def answers(self) -> list[dict[str, str]]:
         """Return what is told of entries, in order."""
@@ -80,8 +80,13 @@ class Sender:
         )
 
     def _read(self, name: str) -> list[dict[str, str]]:
-        entries: list[tuple[bytes, Mapping[bytes, bytes]]] = self.redis.xrange(name)
-        return [{key.decode(): value.decode() for key, value in fields.items()} for _, fields in entries]
+        entries: Any = self.redis.xrange(name)
+        return [{_text(key): _text(value) for key, value in fields.items()} for _, fields in entries]
+
+
+def _text(data: object) -> str:
+    assert isinstance(data, bytes)
+    return data.decode()
 
 
 def a_sender(engine: Engine, redis: Redis, stream: StreamSettings) -> Sender:
