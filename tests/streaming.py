@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -53,6 +54,13 @@ class Sender:
         """Add an entry; return its id."""
         entry: dict[FieldT, EncodableT] = dict(fields.items())
         return _text(self.redis.xadd(self.stream.name, entry))
+
+    def add_together(self, envelopes: Sequence[str]) -> list[str]:
+        """Add many entries so that a consumer finds all of them at once; return their ids."""
+        with self.redis.pipeline(transaction=True) as commands:
+            for envelope in envelopes:
+                commands.xadd(self.stream.name, {"envelope": envelope})
+            return [_text(entry_id) for entry_id in commands.execute()]
 
     def answers(self) -> list[dict[str, str]]:
         """Return what is told of entries, in order."""
