@@ -15,8 +15,8 @@ A round measures, one after the other, for the same number of commands:
 - stream: entries that one pipeline adds, until the last is in the ledger
 
 Shares of the slower of the two bare ones are taken within a round; their medians over rounds are printed, and those of
-gateway, outbox and stream have to reach AT_LEAST. The clients of the gateway share the machine with it. On one that does
-other work at the same time the figures say nothing: a door needs mostly processor time, an insert mostly the disk.
+gateway, outbox and stream have to reach AT_LEAST. The clients of the gateway share the machine with it. Other work on
+it spoils the figures: a door needs mostly processor time, an insert mostly the disk.
 
 Run: python -m benchmarks.doors [--commands 1000] [--clients 32] [--rounds 3]
 """
