@@ -11,15 +11,22 @@ from pathlib import Path
 from uuid import uuid4
 
 import psycopg
+from joserfc.jwk import OKPKey
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from ledger import commands, runs
+from ledger.commands import Entry, Recorded
 from ledger.database import open_ledger, transaction
 from ledger.installation import installation_id
-from ledger.model import Command, Kind, Run, State
+from ledger.keys import register_key
+from ledger.model import Kind, Run, State
+from ledger.request import Request
 from ledger.schema import upgrade
-from ledger.settings import Settings, TargetSettings
+from ledger.settings import Settings, TargetSettings, TrustSettings
+from producers.admission import command_of
+from producers.envelope import sign
+from producers.keys import PrivateKey
 from stepback.embedded import Postgres, ensure_roles_and_databases
 from stepback.embedded.postgres import DEFAULT_VERSION
 from stepback.sample import load_sample
@@ -29,6 +36,8 @@ from worker.target import connect
 
 #: Rows of health_metrics to compare.
 SMALL, LARGE = 100_000, 1_000_000
+#: Signs what is measured.
+KEY = PrivateKey.of(OKPKey.generate_key("Ed25519"), "local:benchmark")
 
 
 @dataclass(frozen=True)
@@ -46,16 +55,36 @@ class Stage:
 
     def attempt(self, url: str, plans: Path, kind: Kind, migration: str, subject: int | None = None) -> Run:
         """Do the same, and return the run however it ended."""
-        settings = Settings(targets={"goodbuy_hq": TargetSettings(url=SecretStr(url), plans=plans)})
-        until = datetime.now(UTC) + timedelta(hours=1)
-        command = Command(uuid4(), kind, "goodbuy_hq", migration, subject, None, "benchmark", "", until)
+        settings = Settings(
+            targets={"goodbuy_hq": TargetSettings(url=SecretStr(url), plans=plans)},
+            trust=TrustSettings(local_operator="all"),
+        )
+        request = self._request(kind, migration, subject)
         with transaction(self.engine) as conn:
-            run, _ = commands.record(conn, command, envelope=str(command.command_id), idempotency_key=None)
-        claim = runs.claim(self.engine, command.command_id, worker="benchmark", lease_seconds=60)
+            register_key(conn, KEY.key_id, KEY.issuer, KEY.public_key)
+            command = command_of(request, migration, None, needs_approval=False)
+            (recorded,) = commands.record(conn, [Entry(command, sign(request, KEY))])
+        assert isinstance(recorded, Recorded)
+        claim = runs.claim(self.engine, request.command_id, worker="benchmark", lease_seconds=60)
         assert claim is not None
         Executor(self.engine, settings, installation_id(self.engine)).carry_out(claim)
         with transaction(self.engine) as conn:
-            return runs.find(conn, run)
+            return runs.find(conn, recorded.run)
+
+    def _request(self, kind: Kind, migration: str, subject: int | None) -> Request:
+        now = datetime.now(UTC)
+        return Request(
+            kind=kind,
+            target="goodbuy_hq",
+            migration=migration,
+            subject_run=subject,
+            reason="a benchmark",
+            command_id=uuid4(),
+            audience=str(installation_id(self.engine)),
+            issuer=KEY.issuer,
+            issued_at=now,
+            not_after=now + timedelta(hours=1),
+        )
 
 
 @contextmanager

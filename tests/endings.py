@@ -8,10 +8,10 @@ from uuid import uuid4
 
 from sqlalchemy import Engine
 
-from ledger import commands, runs
-from ledger.database import transaction
+from ledger import runs
 from ledger.model import Command, Json, Kind, RunError, State
 from ledger.runs import Claim
+from tests import signing
 
 
 def begin(
@@ -35,8 +35,7 @@ def begin(
         reason="test",
         not_after=datetime.now(UTC) + timedelta(hours=1),
     )
-    with transaction(ledger) as conn:
-        commands.record(conn, command, envelope=str(command.command_id), idempotency_key=None)
+    signing.record(ledger, command)
     claim = runs.claim(ledger, command.command_id, worker="w1", lease_seconds=lease_seconds)
     assert claim is not None
     return claim

@@ -19,10 +19,9 @@ from uuid import UUID
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from ledger import commands
-from ledger.database import transaction
 from ledger.doorbell import QUEUE, open_doorbell, ring
-from ledger.model import Command, Run, State
+from ledger.model import TERMINAL, Command, Run, State
+from tests import signing
 from tests.harness import TARGET, Engine
 
 _WORKER = Path(__file__).parent / "crashing_worker.py"
@@ -57,6 +56,7 @@ class Station:
             f"STEPBACK_TARGETS__{name}__URL": self.engine.url,
             f"STEPBACK_TARGETS__{name}__PLANS": str(self.engine.plans),
             **{f"STEPBACK_TARGETS__{name}__{key.upper()}": str(value) for key, value in self.engine.limits.items()},
+            "STEPBACK_TRUST_LOCAL_OPERATOR": "all",
             "STEPBACK_WORKER_METRICS_PORT": "0",
             "STEPBACK_WORKER_LEASE_SECONDS": "1",
             "STEPBACK_WORKER_RECONCILE_SECONDS": "0.2",
@@ -68,9 +68,7 @@ class Station:
 
     def record(self, command: Command) -> int:
         """Write a command to the ledger, as `submit` does before it rings; return its run."""
-        with transaction(self.engine.ledger) as conn:
-            run, _new = commands.record(conn, command, envelope=str(command.command_id), idempotency_key=None)
-        return run
+        return signing.record_signed(self.engine.ledger, command)
 
     def ring(self, command_id: UUID, times: int = 1) -> None:
         """Ring for a command, as `submit` does."""
@@ -80,9 +78,15 @@ class Station:
         broker.client.close()
 
     def ended(self, run: int) -> Run:
-        """Wait until a run has reached its end; return it."""
-        going = {State.QUEUED, State.IN_PROGRESS}
-        wait_for(f"run {run} to end", lambda: self.engine.find(run).state not in going)
+        """Wait until a run has reached its end, and approve it where it waits for that; return it."""
+
+        def has_ended() -> bool:
+            state = self.engine.find(run).state
+            if state is State.AWAITING_APPROVAL:
+                signing.approve(self.engine.ledger, run)
+            return state in TERMINAL
+
+        wait_for(f"run {run} to end", has_ended)
         return self.engine.find(run)
 
     def queue_is_empty(self) -> bool:

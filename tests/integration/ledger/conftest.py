@@ -11,9 +11,8 @@ import psycopg
 import pytest
 
 from ledger import runs
-from ledger.commands import record
-from ledger.database import transaction
 from ledger.model import Command, Json, Kind, State
+from tests import signing
 from tests.endings import begin, settle
 
 if TYPE_CHECKING:
@@ -96,8 +95,7 @@ def queue(ledger_engine: Engine, make_command: MakeCommand) -> Queue:
 
     def put(*, target: str = "shop") -> Command:
         command = make_command(target=target)
-        with transaction(ledger_engine) as conn:
-            record(conn, command, envelope=str(command.command_id), idempotency_key=None)
+        signing.record(ledger_engine, command)
         return command
 
     return put

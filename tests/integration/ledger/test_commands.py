@@ -13,10 +13,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from ledger import runs
-from ledger.commands import record
+from ledger.commands import Entry, record
 from ledger.database import transaction
 from ledger.errors import Replayed
 from ledger.model import Command, Kind, State
+from tests import signing
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 
 def _record(engine: Engine, command: Command, envelope: str = "e", key: str | None = None) -> tuple[int, bool]:
-    with transaction(engine) as conn:
-        return record(conn, command, envelope=envelope, idempotency_key=key)
+    recorded = signing.record(engine, command, envelope=envelope, key=key)
+    return recorded.run, recorded.new
 
 
 def test_a_new_command_is_a_queued_run(ledger_engine: Engine, make_command: MakeCommand) -> None:
@@ -156,7 +157,7 @@ def test_a_command_that_is_taken_back_leaves_nothing(ledger_engine: Engine, make
     """Command and run are written together or not at all."""
     command = make_command(command_id=UUID(int=7))
     with ledger_engine.connect() as conn:
-        record(conn, command, envelope="e", idempotency_key=None)
+        record(conn, [Entry(command, "e")])
         conn.rollback()
 
     assert runs.claim(ledger_engine, UUID(int=7), worker="w", lease_seconds=1) is None

@@ -12,7 +12,7 @@ from alembic import command as alembic
 from alembic.config import Config
 
 from ledger import runs, schema, workers
-from ledger.commands import record
+from ledger.commands import Entry, record
 from ledger.database import open_ledger, transaction
 from ledger.model import TERMINAL, Kind, Phase, State, StepRecord
 from ledger.schema import upgrade
@@ -140,7 +140,7 @@ def test_every_end_is_counted(ledger_engine: Engine, end: End, take: Take, queue
 def test_what_is_taken_back_is_not_counted(ledger_engine: Engine, make_command: MakeCommand) -> None:
     """A command that was not recorded after all leaves no trace in the tally."""
     with ledger_engine.connect() as conn:
-        record(conn, make_command(), envelope="-", idempotency_key=None)
+        record(conn, [Entry(make_command(), "-")])
         conn.rollback()
 
     assert _tally(ledger_engine) == {}

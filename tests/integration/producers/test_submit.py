@@ -42,18 +42,22 @@ from ledger.errors import (
 )
 from ledger.installation import installation_id
 from ledger.model import AuditEvent, Kind, State
-from ledger.settings import Settings, TargetSettings
-from producers.envelope import Request, sign
+from ledger.request import Request
+from ledger.settings import Settings, TargetSettings, TrustSettings
+from ledger.statements import encode
+from producers.envelope import sign
 from producers.keys import PrivateKey, local_operator, register_local_operator
-from producers.request import encode
-from producers.submit import NotRung, Submitted, refuse, submit
+from producers.refusals import refuse
+from producers.submit import NotRung, OneWayIn, Submitted
 from stepback.embedded import Postgres, Redis
 
 PLAN = "5e" * 32
 CANARY = "canary-7f3d9a"
 DSN = f"postgresql://app:{CANARY}@db.example/goodbuy_hq"
 NEVER_REACHED = TargetSettings(url=SecretStr("postgresql://never-reached/"))
-SETTINGS = Settings(targets={"goodbuy_hq": NEVER_REACHED, "goodbuy_test": NEVER_REACHED})
+SETTINGS = Settings(
+    targets={"goodbuy_hq": NEVER_REACHED, "goodbuy_test": NEVER_REACHED}, trust=TrustSettings(local_operator="all")
+)
 
 
 def a_key(issuer: str = "local:ada") -> PrivateKey:
@@ -105,7 +109,7 @@ class Door:
 
     def submit(self, envelope: str, pin: Callable[[str, str], str] = pin) -> Submitted:
         """Come through the door."""
-        return submit(envelope, engine=self.engine, broker=self.broker, settings=SETTINGS, pin=pin)
+        return OneWayIn(self.engine, self.broker, SETTINGS, pin, via="command_line").submit(envelope)
 
     def events(self) -> list[AuditEvent]:
         """Return the audit log without the registration of the key."""

@@ -9,10 +9,10 @@ from threading import Barrier
 
 import pytest
 
-from ledger import commands, subjects
-from ledger.database import transaction
+from ledger import subjects
 from ledger.errors import LockNotAvailable, NothingToPurge, NothingToRecover
 from ledger.model import Command, Kind, Run, State
+from tests import signing
 from tests.harness import Engine, completed, ended
 from worker.commands.purge import Purge
 from worker.commands.recover import Recover
@@ -38,8 +38,7 @@ def inside(engine: Engine, run: Run, relation: str = "t") -> str:
 
 def record(engine: Engine, command: Command) -> int:
     """Write a command down, without carrying it out."""
-    with transaction(engine.ledger) as conn:
-        return commands.record(conn, command, envelope=str(command.command_id), idempotency_key=None)[0]
+    return signing.record_signed(engine.ledger, command)
 
 
 # -- nothing to purge ---------------------------------------------------------------

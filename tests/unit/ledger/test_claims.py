@@ -16,7 +16,14 @@ def test_the_time_since_the_first_claim_is_told_in_seconds() -> None:
     command = Command(UUID(int=1), Kind.ROLLBACK, "shop", "add_x", None, None, "operator", "test", NOON)
 
     claim = Claim(
-        run=1, attempt=3, command=command, worker="w", claimed_first_at=NOON, claimed_at=NOON + timedelta(seconds=90)
+        run=1,
+        attempt=3,
+        command=command,
+        worker="w",
+        claimed_first_at=NOON,
+        claimed_at=NOON + timedelta(seconds=90),
+        envelope="-",
+        submitted_at=NOON,
     )
 
     assert claim.trying_seconds == 90.0

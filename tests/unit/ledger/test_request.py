@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from ledger.errors import BadName, BadRequest
 from ledger.model import Kind, Policy
-from producers.request import MAX_REASON, Request, decode, encode, strict_json
+from ledger.request import Request
+from ledger.statements import MAX_REASON, decode, encode, strict_json
 
 ISSUED = datetime(2025, 9, 3, 12, 0, 0, 250_000, tzinfo=UTC)
 REQUEST = Request(
@@ -56,7 +57,7 @@ def raw(**changes: object) -> bytes:
 )
 def test_round_trip(request_: Request) -> None:
     """What was encoded is decoded, field by field."""
-    assert decode(encode(request_).encode()) == request_
+    assert decode(Request, encode(request_).encode()) == request_
 
 
 def test_times_are_written_in_utc() -> None:
@@ -83,14 +84,14 @@ def test_every_needed_field_is_missed(key: str) -> None:
     del payload[key]
 
     with pytest.raises(BadRequest, match=key):
-        decode(json.dumps(payload).encode())
+        decode(Request, json.dumps(payload).encode())
 
 
 def test_optional_fields_may_be_left_out() -> None:
     """A producer need not write the nulls."""
     payload = {key: value for key, value in fields().items() if value is not None}
 
-    assert decode(json.dumps(payload).encode()) == REQUEST
+    assert decode(Request, json.dumps(payload).encode()) == REQUEST
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_optional_fields_may_be_left_out() -> None:
 def test_fields_of_another_type_are_refused(key: str, value: object) -> None:
     """Nothing is converted: a field is of its type, or the request is refused with the name of the field."""
     with pytest.raises(BadRequest, match=key):
-        decode(raw(**{key: value}))
+        decode(Request, raw(**{key: value}))
 
 
 @pytest.mark.parametrize(
@@ -148,13 +149,13 @@ def test_fields_of_another_type_are_refused(key: str, value: object) -> None:
 def test_only_rfc_3339_in_utc_is_a_time(key: str, time: object) -> None:
     """Times that could be read in two ways, or are none, are refused."""
     with pytest.raises(BadRequest, match=key):
-        decode(raw(**{key: time}))
+        decode(Request, raw(**{key: time}))
 
 
 @pytest.mark.parametrize("fraction", ["", ".1", ".123", ".123456"])
 def test_fractions_of_a_second_are_optional(fraction: str) -> None:
     """A producer may write as many digits as its clock has, up to six."""
-    request = decode(raw(issued_at=f"2025-09-03T12:00:00{fraction}Z"))
+    request = decode(Request, raw(issued_at=f"2025-09-03T12:00:00{fraction}Z"))
 
     assert request.issued_at.microsecond == int(fraction.removeprefix(".").ljust(6, "0"))
     assert request.issued_at.utcoffset() == timedelta(0)
@@ -163,7 +164,7 @@ def test_fractions_of_a_second_are_optional(fraction: str) -> None:
 def test_unknown_fields_are_refused_and_not_repeated() -> None:
     """A field that no request has is refused; its name, which may be anything, stays out of the message."""
     with pytest.raises(BadRequest) as refused:
-        decode(raw(**{CANARY: 1}))
+        decode(Request, raw(**{CANARY: 1}))
 
     assert CANARY not in str(refused.value)
 
@@ -172,7 +173,7 @@ def test_unknown_fields_are_refused_and_not_repeated() -> None:
 def test_values_are_not_repeated(key: str) -> None:
     """A value that was refused stays out of the message."""
     with pytest.raises(BadRequest) as refused:
-        decode(raw(**{key: CANARY}))
+        decode(Request, raw(**{key: CANARY}))
 
     assert CANARY not in str(refused.value)
 
@@ -215,7 +216,7 @@ def test_anything_but_one_strict_object_is_refused(document: bytes) -> None:
 def test_any_bytes_are_answered_with_a_refusal(document: bytes) -> None:
     """Whatever is signed, the answer is a refusal and not a crash."""
     with pytest.raises(BadRequest):
-        decode(document)
+        decode(Request, document)
 
 
 json_values = st.recursive(
@@ -229,7 +230,7 @@ json_values = st.recursive(
 def test_any_value_in_any_field_is_answered(key: str, value: object) -> None:
     """Whatever stands in a field, the answer is a request or a refusal."""
     try:
-        request = decode(raw(**{key: value}))
+        request = decode(Request, raw(**{key: value}))
     except (BadRequest, BadName):
         return
 
@@ -241,20 +242,20 @@ def test_a_reason_may_be_long_and_in_any_language() -> None:
     reason = "価格が違う 🚑 " + "é" * (MAX_REASON - 8)
     assert len(reason) == MAX_REASON
 
-    assert decode(raw(reason=reason)).reason == reason
+    assert decode(Request, raw(reason=reason)).reason == reason
 
 
 @pytest.mark.parametrize("reason", ["a\x00b", "a\nb", "a\rb", "a\tb", "\x1b[2J", "\x7f", "\x85", "\u2028", "\u2029"])
 def test_a_reason_is_one_line_of_plain_text(reason: str) -> None:
     """Control characters and line breaks, which could forge a log line or a screen, are refused."""
     with pytest.raises(BadName, match="control character"):
-        decode(raw(reason=reason))
+        decode(Request, raw(reason=reason))
 
 
 def test_a_reason_has_a_limit() -> None:
     """501 characters are refused, without being repeated."""
     with pytest.raises(BadName, match="500") as refused:
-        decode(raw(reason=CANARY.ljust(MAX_REASON + 1, "x")))
+        decode(Request, raw(reason=CANARY.ljust(MAX_REASON + 1, "x")))
 
     assert CANARY not in str(refused.value)
 
@@ -262,7 +263,7 @@ def test_a_reason_has_a_limit() -> None:
 def test_lone_surrogates_are_refused() -> None:
     """Text that cannot be written as UTF-8 never reaches the ledger."""
     with pytest.raises(BadRequest):
-        decode(raw(reason="\udcff"))
+        decode(Request, raw(reason="\udcff"))
 
 
 @pytest.mark.parametrize("hours", [0, -1, 24.001, 24 * 365])
@@ -271,14 +272,14 @@ def test_validity_is_bounded(hours: float) -> None:
     request = replace(REQUEST, not_after=ISSUED + timedelta(hours=hours))
 
     with pytest.raises(BadRequest, match="24 hours"):
-        decode(encode(request).encode())
+        decode(Request, encode(request).encode())
 
 
 def test_validity_of_exactly_a_day_is_fine() -> None:
     """24 hours are allowed, to the microsecond."""
     request = replace(REQUEST, not_after=ISSUED + timedelta(hours=24))
 
-    assert decode(encode(request).encode()) == request
+    assert decode(Request, encode(request).encode()) == request
 
 
 @pytest.mark.parametrize(
@@ -297,17 +298,17 @@ def test_validity_of_exactly_a_day_is_fine() -> None:
 def test_a_kind_has_its_own_fields(request_: Request) -> None:
     """A rollback of a run, a recovery of nothing, a purge by a policy and the like are refused."""
     with pytest.raises(BadRequest, match=f"a {request_.kind.value} "):
-        decode(encode(request_).encode())
+        decode(Request, encode(request_).encode())
 
 
 def test_a_recovery_accepts_no_impact() -> None:
     """Only a rollback reaches what its plan does not name."""
     with pytest.raises(BadRequest, match="no impact to accept"):
-        decode(encode(replace(RECOVERY, accept_sha256="a" * 64)).encode())
+        decode(Request, encode(replace(RECOVERY, accept_sha256="a" * 64)).encode())
 
 
 @pytest.mark.parametrize("text", ["", "a" * 63, "a" * 65, "A" * 64, "g" * 64, "a" * 64 + "\n", 7])
 def test_what_is_accepted_is_a_hash(text: object) -> None:
     """64 hexadecimal digits, as they are printed, or nothing."""
     with pytest.raises(BadRequest, match="accept_sha256"):
-        decode(raw(accept_sha256=text))
+        decode(Request, raw(accept_sha256=text))

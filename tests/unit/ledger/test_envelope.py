@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.jwk import ECKey, OKPKey
 
+from ledger.envelope import MAX_ENVELOPE, open_envelope
 from ledger.errors import BadName, BadRequest, BadSignature
 from ledger.keys import SigningKey
 from ledger.model import Kind
-from producers.envelope import MAX_ENVELOPE, open_envelope, sign
+from ledger.request import Request
+from ledger.statements import encode
+from producers.envelope import sign
 from producers.keys import PrivateKey
-from producers.request import Request, encode
 
 ISSUED = datetime(2025, 9, 3, 12, tzinfo=UTC)
 REQUEST = Request(
