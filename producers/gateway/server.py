@@ -78,14 +78,19 @@ def run(outside: Outside, bound: socket.socket, version: str, *, ready: Callable
         version: Of Stepback.
         ready: Called once signals are heard.
     """
-    asyncio.run(_serve(outside, bound, version, ready))
+    asyncio.run(_serve(Gateway(outside), bound, version, ready))
 
 
-async def _serve(outside: Outside, bound: socket.socket, version: str, ready: Callable[[], None]) -> None:
-    gateway = Gateway(outside)
+def server_of(gateway: Gateway, version: str) -> uvicorn.Server:
+    """Return the server of a gateway; it hears no signals.
+
+    Args:
+        gateway: What it serves.
+        version: Of Stepback.
+    """
     config = uvicorn.Config(
         create_app(gateway, version),
-        http=bounded(outside.settings.gateway.max_connections),
+        http=bounded(gateway.settings.gateway.max_connections),
         ws="none",
         # Ours: JSON lines on standard error. An access log would repeat what strangers send.
         log_config=None,
@@ -96,7 +101,11 @@ async def _serve(outside: Outside, bound: socket.socket, version: str, ready: Ca
         server_header=False,
         timeout_graceful_shutdown=_STOP_SECONDS,
     )
-    server = _Server(config)
+    return _Server(config)
+
+
+async def _serve(gateway: Gateway, bound: socket.socket, version: str, ready: Callable[[], None]) -> None:
+    server = server_of(gateway, version)
 
     def stop() -> None:
         gateway.close()

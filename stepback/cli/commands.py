@@ -28,6 +28,7 @@ COMMANDS = {
     "audit": ("stepback.cli.audit", "audit", "Read, verify and export the audit log."),
     "worker": ("stepback.cli.serve", "worker", "Run one worker process."),
     "monitor": ("stepback.cli.serve", "monitor", "Watch over everything, and tell who must know."),
+    "gateway": ("stepback.cli.gateway", "gateway", "Take signed commands by HTTP."),
 }
 
 

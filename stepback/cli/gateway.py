@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from stepback.cli.foreground import say, until_eof_option, watch_stdin
 from stepback.cli.options import installation
-from stepback.cli.serve import say, until_eof_option, watch_stdin
 from stepback.gateway import serve
 
 

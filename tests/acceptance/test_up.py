@@ -20,7 +20,12 @@ _TARGET = ("--target", "goodbuy_hq")
 @pytest.fixture
 def embedded(bare: CommandLine, data_folder: Path) -> CommandLine:
     """Give a command line with nothing configured but the data folder."""
-    return bare.but(STEPBACK_DATA=str(data_folder), STEPBACK_WORKER_METRICS_PORT="0", STEPBACK_MONITOR_METRICS_PORT="0")
+    return bare.but(
+        STEPBACK_DATA=str(data_folder),
+        STEPBACK_WORKER_METRICS_PORT="0",
+        STEPBACK_MONITOR_METRICS_PORT="0",
+        STEPBACK_GATEWAY_PORT="0",
+    )
 
 
 def _processes_of(data: Path) -> list[psutil.Process]:
