@@ -6,11 +6,15 @@ from collections.abc import Callable
 from importlib.metadata import version
 
 import structlog
+from prometheus_client import start_http_server
 
+from ledger.errors import BadConfiguration
 from ledger.installation import installation_id
 from ledger.log import configure_logging, flush
+from ledger.settings import GatewaySettings
 from producers.gateway.gateway import VIA, Document, Outside
 from producers.gateway.server import is_loopback, listen, run, url_of
+from producers.refusals import REGISTRY
 from producers.submit import OneWayIn
 from stepback.asking import doorbell
 from stepback.installation import Installation
@@ -34,10 +38,11 @@ def serve(here: Installation, say: Callable[[str], None]) -> int:
     configure_logging()
     installation = installation_id(here.engine)
     bound = listen(here.settings.gateway)
+    metrics_port = _expose(here.settings.gateway)
     url, loopback = url_of(bound), is_loopback(bound)
 
     def ready() -> None:
-        log.info("gateway_started", url=url, loopback=loopback)
+        log.info("gateway_started", url=url, loopback=loopback, metrics_port=metrics_port)
         reach = "this machine only, it is loopback" if loopback else "every machine that reaches it, without TLS"
         say(f"the gateway listens on {url}, for {reach}; {url}/openapi.json says what it does")
 
@@ -55,6 +60,19 @@ def serve(here: Installation, say: Callable[[str], None]) -> int:
     log.info("gateway_stopped", url=url)
     flush()
     return 0
+
+
+def _expose(settings: GatewaySettings) -> int:
+    """Serve /metrics apart from what others reach; return the port."""
+    host, port = settings.metrics_host, settings.metrics_port
+    try:
+        server, _ = start_http_server(port, addr=host, registry=REGISTRY)
+    except OSError as error:
+        raise BadConfiguration(
+            f"metrics cannot be served on {host}:{port}: {error.strerror}; set [gateway] metrics_port (0: any free"
+            " port)"
+        ) from error
+    return server.server_port
 
 
 def _dry_run(here: Installation, target: str, migration: str) -> Document:

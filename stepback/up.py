@@ -127,7 +127,8 @@ def _supervise(environ: Mapping[str, str], say: Say) -> int:
 
 def _what_is_served(settings: Settings) -> str:
     worker, monitor, gateway = settings.worker, settings.monitor, settings.gateway
-    ports = [port or "PORT (its log names it)" for port in (worker.metrics_port, monitor.metrics_port, gateway.port)]
+    configured = (worker.metrics_port, monitor.metrics_port, gateway.metrics_port, gateway.port)
+    ports = [port or "PORT (its log names it)" for port in configured]
     told = ", ".join(str(url) for url in monitor.alertmanager_urls) or "none configured: nobody is paged"
     target = TARGET if TARGET in settings.targets else next(iter(sorted(settings.targets)), "T")
     return "\n".join(
@@ -135,7 +136,8 @@ def _what_is_served(settings: Settings) -> str:
             f"targets: {', '.join(sorted(settings.targets)) or 'none configured'}",
             f"metrics of the worker: http://{worker.metrics_host}:{ports[0]}/metrics",
             f"metrics of the monitor: http://{monitor.metrics_host}:{ports[1]}/metrics",
-            f"gateway for signed commands: http://{gateway.host}:{ports[2]}, described at /openapi.json",
+            f"metrics of the gateway: http://{gateway.metrics_host}:{ports[2]}/metrics",
+            f"gateway for signed commands: http://{gateway.host}:{ports[3]}, described at /openapi.json",
             f"Alertmanager: {told}",
             "in another terminal, in this folder and with the same STEPBACK_ variables:",
             "  stepback targets",

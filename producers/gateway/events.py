@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Any, Final
 
 from ledger import audit
 from ledger.database import transaction
@@ -18,6 +18,17 @@ from producers.gateway.tokens import Reader
 from producers.gateway.watch import Stopping
 
 MEDIA_TYPE: Final = "text/event-stream"
+
+#: The schema of each event of a stream, for the OpenAPI document.
+SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "description": "One server-sent event.",
+    "required": ["id", "data"],
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]+$", "description": "Its number in the audit log."},
+        "data": {"type": "string", "contentMediaType": "application/cloudevents+json"},
+    },
+}
 
 #: Events that are read at a time.
 _BATCH: Final = 500

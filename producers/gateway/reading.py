@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query, Request
+from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -23,6 +24,9 @@ _NAME: Final = r"^[A-Za-z0-9]([.]?[A-Za-z0-9_-])*[.]?$"
 
 Target = Annotated[str, Path(pattern=_NAME, max_length=MAX_NAME_BYTES, description="Configured name of a target.")]
 Migration = Annotated[str, Path(pattern=_NAME, max_length=MAX_NAME_BYTES, description="Name of a migration.")]
+#: With the bounds inside, they stand in the OpenAPI document though None is left out of it.
+Before = Annotated[int, Field(ge=1, le=2**63 - 1)]
+LastEvent = Annotated[str, Field(pattern=r"^[0-9]{1,18}$")]
 
 router = APIRouter(tags=["reading"])
 
@@ -41,9 +45,7 @@ async def runs(  # noqa: PLR0917 - parameters of the query, by name
     target: Annotated[str | SkipJsonSchema[None], Query(description="Only runs on this target.")] = None,
     state: Annotated[State | SkipJsonSchema[None], Query(description="Only runs that stand there.")] = None,
     limit: Annotated[int, Query(ge=1, le=200, description="At most so many.")] = 50,
-    before: Annotated[
-        int | SkipJsonSchema[None], Query(ge=1, le=2**63 - 1, description="Only runs with a lower number.")
-    ] = None,
+    before: Annotated[Before | SkipJsonSchema[None], Query(description="Only runs with a lower number.")] = None,
 ) -> JSONResponse:
     """Return runs on targets that the reader may see, without their steps and what they preserved."""
     gateway = gateways.of(request)
@@ -75,7 +77,7 @@ async def run(request: Request, reader: Believed, run: RunNumber) -> JSONRespons
     responses={
         200: {
             "description": "The run's audit events, each a CloudEvent; the stream ends when the run has ended.",
-            "content": {events.MEDIA_TYPE: {"schema": {"type": "string"}}},
+            "content": {events.MEDIA_TYPE: {"schema": events.SCHEMA}},
         },
         204: {"description": "The run has ended, and there is nothing after Last-Event-ID: do not come back."},
         **_PROBLEMS,
@@ -88,8 +90,7 @@ async def run_events(
     reader: Believed,
     run: RunNumber,
     last_event_id: Annotated[
-        str | SkipJsonSchema[None],
-        Header(pattern=r"^[0-9]{0,18}$", description="Number of the last event that is known; sent by event sources."),
+        LastEvent | SkipJsonSchema[None], Header(description="Number of the last event that is known.")
     ] = None,
 ) -> Response:
     """Return what has happened in a run, and what happens, until it ends or the token's time is over."""
