@@ -34,9 +34,9 @@ def create_app(gateway: Gateway, version: str) -> FastAPI:
     problems.handle(app)
     for router in (commands.router, consent.router, reading.router, probes.routes()):
         app.include_router(router)
-    counting.initialise(app)
     app.add_middleware(counting.Counting)
     _describe(app)
+    counting.initialise(app.openapi())
     return app
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
-from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from prometheus_client import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -38,12 +38,16 @@ class Counting:
         await self._app(scope, receive, counting)
 
 
-def initialise(app: FastAPI) -> None:
-    """Create the label sets of everything that a route is documented to answer, at 0."""
-    for route in app.routes:
-        if isinstance(route, APIRoute):
-            for status in {route.status_code or 200, *route.responses}:
-                REQUESTS.labels(route.path, str(status))
+def initialise(document: Mapping[str, Any]) -> None:
+    """Create the label sets of everything that routes are documented to answer, at 0.
+
+    Args:
+        document: OpenAPI.
+    """
+    for route, methods in document["paths"].items():
+        for operation in methods.values():
+            for status in operation["responses"]:
+                REQUESTS.labels(route, status)
 
 
 def _route(scope: Scope) -> str:
