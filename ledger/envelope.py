@@ -31,7 +31,7 @@ MAX_AHEAD = timedelta(minutes=5)
 
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_NOW = text("SELECT clock_timestamp()")
+_NOW = text("SELECT now()")
 
 _S = TypeVar("_S", bound=Statement)
 

@@ -26,7 +26,7 @@ from ledger.settings import Settings
 from producers.admission import Pin, admit, command_of
 from producers.refusals import ACCEPTED, Refusal, append_anyway, refuse_all
 
-_NOW = text("SELECT clock_timestamp()")
+_NOW = text("SELECT now()")
 #: Printable ASCII: it travels in a header.
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,198}[\x21-\x7e])?")
 

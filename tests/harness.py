@@ -35,6 +35,8 @@ from worker.fingerprint import Fingerprint
 from worker.install import install
 from worker.target import Session, connect
 
+#: Who asks.
+REQUESTER = "local:ada"
 #: The target's name in every command.
 TARGET = "shop"
 
@@ -129,8 +131,10 @@ class Engine:
         return connect(self.postgres.superuser_url(self.database), "harness")
 
     def install(self) -> None:
-        """Install the target's side."""
+        """Install the target's side, and make known whose commands are carried out."""
         install(self.session)
+        for issuer in (REQUESTER, signing.APPROVER):
+            signing.known_key(self.ledger, issuer)
 
     def close(self) -> None:
         """Hang up."""
@@ -236,7 +240,7 @@ class Engine:
             "migration": "m",
             "subject_run": None,
             "plan_sha256": None,
-            "requested_by": "local:ada",
+            "requested_by": REQUESTER,
             "reason": "a test",
             "not_after": datetime.now(UTC) + timedelta(hours=1),
         }

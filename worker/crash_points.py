@@ -49,6 +49,7 @@ CRASH_POINTS_FILL: Final = ("fill_begun", "chunk_filled")
 
 #: The same where it does not work out.
 CRASH_POINTS_ASIDE: Final = (
+    "approval_awaited",
     "lock_wait_journaled",
     "writers_waited_for",
     "copy_discarded",

@@ -9,6 +9,7 @@ import pytest
 from ledger import audit
 from ledger.database import transaction
 from ledger.model import Kind, State
+from tests import signing
 from tests.faults.processes import Station
 from tests.harness import Engine
 from worker.crash_points import CRASH_POINTS
@@ -26,7 +27,8 @@ CREATE VIEW v AS SELECT id FROM t;
 """
 _PLAN = "DROP VIEW v; DROP TABLE t, u; DROP SEQUENCE s; DROP TYPE e;"
 #: In the order in which one worker after the other dies of them.
-_BEFORE = ("impact_pinned", "recorded", "changed", "marked")
+_UNAPPROVED = ("impact_pinned", "approval_awaited")
+_BEFORE = ("recorded", "changed", "marked")
 _AFTER = ("committed", "step_journaled", "finish_entered")
 
 
@@ -49,8 +51,10 @@ def test_every_point_is_passed(engine: Engine) -> None:
     done = engine.purge(run)
 
     assert done.state is State.COMPLETED, done.error
+    waited = seen.index("approval_awaited")
+    assert seen[:waited] == list(CRASH_POINTS[: CRASH_POINTS.index("preflight_journaled") + 1])
     beyond = {"finish_step_done", "finish_step_journaled"}
-    assert list(dict.fromkeys(seen)) == [point for point in CRASH_POINTS if point not in beyond]
+    assert list(dict.fromkeys(seen[waited + 1 :])) == [point for point in CRASH_POINTS if point not in beyond]
 
 
 def test_killed_at_each_point_it_ends_once(station: Station) -> None:
@@ -67,10 +71,12 @@ def test_killed_at_each_point_it_ends_once(station: Station) -> None:
     number = station.record(command)
 
     station.ring(command.command_id)
-    for point in (*_BEFORE, *_AFTER):
+    for point in (*_UNAPPROVED, *_BEFORE, *_AFTER):
+        if point == _BEFORE[0]:
+            signing.approve(engine.ledger, number)
         with station.worker(fatal=point) as doomed:
             assert doomed.wait(timeout=60) == -signal.SIGKILL
-        assert engine.query(kept) == (whole if point in _BEFORE else [{"n": 0}])
+        assert engine.query(kept) == ([{"n": 0}] if point in _AFTER else whole)
     with station.worker():
         done = station.ended(number)
 

@@ -59,7 +59,7 @@ def test_a_claim_is_audited(ledger_engine: Engine, take: Take) -> None:
     claim = take()
 
     with transaction(ledger_engine) as conn:
-        (event,) = audit.read(conn, run=claim.run)
+        _submitted, event = audit.read(conn, run=claim.run)
     assert (event.type, event.actor, event.attempt, event.target) == ("run_claimed", "worker:w1", 1, "shop")
     assert event.detail["command_id"] == str(claim.command.command_id)
 

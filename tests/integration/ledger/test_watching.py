@@ -260,7 +260,7 @@ def test_the_newest_audit_event_and_living_workers_are_seen(ledger_engine: Engin
 
     with transaction(ledger_engine) as conn:
         seen = figures(conn)
-    assert (seen.audit_events, seen.workers_alive) == (2, 1)
+    assert (seen.audit_events, seen.workers_alive) == (3, 1)
 
 
 # -- what is over ---------------------------------------------------------------

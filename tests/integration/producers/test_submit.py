@@ -287,7 +287,7 @@ def test_the_wrong_audience_is_refused(door: Door) -> None:
 
     event = door.refusal()
     assert (event.actor, event.target) == ("local:ada", "goodbuy_hq")
-    assert event.detail == {"code": "bad_signature", "migration": "add_health_metrics_table"}
+    assert event.detail == {"code": "bad_signature", "migration": "add_health_metrics_table", "via": "command_line"}
 
 
 @pytest.mark.parametrize("spelling", ["{0.hex}", "{} ", "urn:uuid:{}", "{{{}}}"])
@@ -304,7 +304,7 @@ def test_an_unknown_key_is_refused(door: Door) -> None:
 
     event = door.refusal()
     assert (event.actor, event.target) == ("unknown", None)
-    assert event.detail == {"code": "bad_signature"}
+    assert event.detail == {"code": "bad_signature", "via": "command_line"}
 
 
 def test_a_revoked_key_is_refused(door: Door, ledger_admin_url: str) -> None:
@@ -316,7 +316,7 @@ def test_a_revoked_key_is_refused(door: Door, ledger_admin_url: str) -> None:
     with pytest.raises(BadSignature, match="revoked"):
         door.submit(envelope, never)
 
-    assert door.refusal().detail == {"code": "bad_signature"}
+    assert door.refusal().detail == {"code": "bad_signature", "via": "command_line"}
 
 
 def test_confused_algorithms_are_refused(door: Door) -> None:
@@ -331,7 +331,7 @@ def test_confused_algorithms_are_refused(door: Door) -> None:
         with pytest.raises(BadSignature):
             door.submit(envelope, never)
 
-    assert [event.detail for event in door.events()] == [{"code": "bad_signature"}] * 3
+    assert [event.detail for event in door.events()] == [{"code": "bad_signature", "via": "command_line"}] * 3
     assert (door.runs(), door.bells()) == ([], [])
 
 
@@ -340,7 +340,7 @@ def test_an_oversize_envelope_is_refused(door: Door) -> None:
     with pytest.raises(BadSignature, match="64 KiB"):
         door.submit("a" * (64 * 1024 + 1), never)
 
-    assert door.refusal().detail == {"code": "bad_signature"}
+    assert door.refusal().detail == {"code": "bad_signature", "via": "command_line"}
 
 
 def test_an_expired_command_is_refused(door: Door) -> None:
@@ -400,7 +400,7 @@ def test_a_rollback_needs_a_migration(door: Door) -> None:
     with pytest.raises(BadName, match="empty"):
         door.submit(door.envelope(migration=None), never)
 
-    assert door.refusal().detail == {"code": "bad_name"}
+    assert door.refusal().detail == {"code": "bad_name", "via": "command_line"}
 
 
 def test_an_unknown_migration_is_refused(door: Door) -> None:
@@ -408,7 +408,7 @@ def test_an_unknown_migration_is_refused(door: Door) -> None:
     with pytest.raises(UnknownMigration):
         door.submit(door.envelope(migration="add_nothing"))
 
-    assert door.refusal().detail == {"code": "unknown_migration", "migration": "add_nothing"}
+    assert door.refusal().detail == {"code": "unknown_migration", "migration": "add_nothing", "via": "command_line"}
 
 
 def test_a_changed_plan_is_refused(door: Door) -> None:
@@ -424,7 +424,7 @@ def test_the_run_to_recover_has_to_be_there(door: Door) -> None:
     with pytest.raises(UnknownRun):
         door.submit(door.envelope(kind=Kind.RECOVER, migration=None, subject_run=4711), never)
 
-    assert door.refusal().detail == {"code": "unknown_run"}
+    assert door.refusal().detail == {"code": "unknown_run", "via": "command_line"}
 
 
 def test_the_run_to_recover_has_to_be_of_the_target_that_is_named(door: Door) -> None:

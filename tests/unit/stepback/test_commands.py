@@ -8,7 +8,7 @@ import pytest
 from stepback.cli.commands import COMMANDS, stepback
 
 #: Commands that write, or run until they are stopped.
-_NO_JSON = {"up", "worker", "monitor", "gateway", "audit"}
+_NO_JSON = {"up", "worker", "monitor", "gateway", "audit", "keys"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
