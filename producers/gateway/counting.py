@@ -11,6 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from producers.refusals import REGISTRY
 
+__all__ = ["NO_ROUTE", "REGISTRY", "REQUESTS", "Counting", "initialise"]
+
 REQUESTS: Final = Counter(
     "stepback_gateway_requests", "HTTP requests by route and status", ["route", "status"], registry=REGISTRY
 )

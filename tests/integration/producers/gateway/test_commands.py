@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -321,8 +321,8 @@ def test_an_address_without_a_signature_has_to_wait(ledger_engine: Engine, broke
     assert signed.status_code == 202
 
 
-def test_a_connection_that_says_nothing_is_closed(ledger_engine: Engine, broker: RedisBroker) -> None:
-    """Connections are counted, more are sent away with a problem; those that are there are served."""
+def test_connections_are_counted(ledger_engine: Engine, broker: RedisBroker) -> None:
+    """Those beyond the limit are sent away with a problem; those that are there are served."""
     limited = SETTINGS.gateway.model_copy(update={"max_connections": 3})
     with serving(ledger_engine, broker, settings=SETTINGS.model_copy(update={"gateway": limited})) as site:
         where = urlsplit(site.url)
@@ -349,8 +349,3 @@ def _until(is_so: Any) -> None:  # noqa: ANN401 - a question
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def test_command_ids_are_uuids(site: Site) -> None:
-    """As the document says."""
-    assert UUID(site.submit(site.rollback()).json()["command_id"])
