@@ -27,6 +27,7 @@ COMMANDS = {
     "env": ("stepback.cli.env", "env", "Print the URLs in use as shell exports."),
     "audit": ("stepback.cli.audit", "audit", "Read, verify and export the audit log."),
     "worker": ("stepback.cli.serve", "worker", "Run one worker process."),
+    "outbox": ("stepback.cli.outbox", "outbox", "Relay what applications ask for in their own databases."),
     "monitor": ("stepback.cli.serve", "monitor", "Watch over everything, and tell who must know."),
     "gateway": ("stepback.cli.gateway", "gateway", "Take signed commands by HTTP."),
 }
