@@ -182,10 +182,14 @@ class GatewaySettings(_Section):
     host: str = "127.0.0.1"
     #: 0 takes any free port; the gateway logs which.
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    #: Requests per second of one issuer, and of one address without a believed signature; more wait their turn.
+    #: Requests per second of one issuer, and of one address without a believed signature; more is answered with 429.
     max_per_second: Annotated[float, Field(gt=0)] = 50
     #: Connections at once.
     max_connections: Annotated[int, Field(ge=1)] = 100
+    #: Loopback unless said otherwise.
+    metrics_host: str = "127.0.0.1"
+    #: 0 takes any free port; the gateway logs which.
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9466
 
 
 #: Kinds that a producer may be given the right to; the canary is the monitor's own.

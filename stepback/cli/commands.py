@@ -30,6 +30,7 @@ COMMANDS = {
     "stream": ("stepback.cli.stream", "stream", "Take commands from a Redis stream."),
     "outbox": ("stepback.cli.outbox", "outbox", "Relay what applications ask for in their own databases."),
     "monitor": ("stepback.cli.serve", "monitor", "Watch over everything, and tell who must know."),
+    "gateway": ("stepback.cli.gateway", "gateway", "Take signed commands by HTTP."),
 }
 
 
