@@ -74,7 +74,10 @@ def approve(conn: Connection, approval: Approval, envelope: str) -> None:
                 f"run {approval.run} does not wait for an approval; `stepback show {approval.run}` tells how it stands"
             )
         case "not_allowed":
-            raise NotAllowed(f"run {approval.run} was asked for by the same issuer; somebody else has to approve it")
+            raise NotAllowed(
+                f"run {approval.run} was asked for by the same issuer; somebody else has to approve it: their key is named"
+                " by STEPBACK_KEY and STEPBACK_ISSUER"
+            )
         case "impact_changed":
             raise ImpactChanged(
                 f"what run {approval.run} would do is not what the approval was signed for; look at"

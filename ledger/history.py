@@ -133,17 +133,18 @@ def _whole(conn: Connection, row: Row[Any]) -> Run:
     purges = conn.execute(_PURGES, {"run": row.run}).scalars()
     remarks = conn.execute(_REMARKS, {"run": row.run}).scalar_one_or_none() or {}
     notes = (
-        *(_waiting(conn, row.run, remarks) if row.state == State.AWAITING_APPROVAL else ()),
+        *(_waiting(conn, row, remarks) if row.state == State.AWAITING_APPROVAL else ()),
         *_notes(remarks),
         *(f"what it kept was deleted by run {purge}: nothing of it can be recovered any more" for purge in purges),
     )
     return replace(_run(row), steps=tuple(steps), preserved=tuple(preserved), notes=notes)
 
 
-def _waiting(conn: Connection, run: int, remarks: Mapping[str, Any]) -> tuple[str, ...]:
+def _waiting(conn: Connection, row: Row[Any], remarks: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what somebody has to know who is to approve a run."""
-    why = conn.execute(_WHY, {"run": run}).scalar_one_or_none()
-    return (*(() if why is None else (why,)), *(f"it would {told}" for told in remarks.get("objects", ())))
+    why = conn.execute(_WHY, {"run": row.run}).scalar_one_or_none()
+    does = "deletes for good what is" if row.kind == Kind.PURGE else "reaches what will be"
+    return (*(() if why is None else (why,)), *(f"it {does} {told}" for told in remarks.get("objects", ())))
 
 
 def _notes(detail: Mapping[str, Any]) -> tuple[str, ...]:

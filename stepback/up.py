@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ledger.errors import BadConfiguration
+from ledger.rights import trusts_local_operator
 from ledger.settings import Settings
 from stepback.child_process import ChildProcess
 from stepback.embedded.usage import Usage
@@ -125,6 +126,13 @@ def _supervise(environ: Mapping[str, str], say: Say) -> int:
             process.stop()
 
 
+def _rights(settings: Settings) -> str:
+    named = ", ".join(sorted(settings.producers)) or "nobody else"
+    if trusts_local_operator(settings):
+        return f"whoever runs commands here may ask for everything ([trust] local_operator); besides: {named}"
+    return f"those that stepback.toml names: {named}"
+
+
 def _what_is_served(settings: Settings) -> str:
     worker, monitor, gateway = settings.worker, settings.monitor, settings.gateway
     configured = (worker.metrics_port, monitor.metrics_port, gateway.metrics_port, gateway.port)
@@ -139,6 +147,7 @@ def _what_is_served(settings: Settings) -> str:
             f"metrics of the gateway: http://{gateway.metrics_host}:{ports[2]}/metrics",
             f"gateway for signed commands: http://{gateway.host}:{ports[3]}, described at /openapi.json",
             f"Alertmanager: {told}",
+            f"rights: {_rights(settings)}",
             "in another terminal, in this folder and with the same STEPBACK_ variables:",
             "  stepback targets",
             f"  stepback plan add_health_alerts --target {target}",

@@ -52,7 +52,7 @@ def test_what_waits_goes_on_when_somebody_else_approves(nightly: CommandLine, ad
 
     assert (waiting.code, waiting.document["state"]) == (4, "awaiting_approval")
     assert "health_metrics" in shown.out
-    assert "it would" in shown.out
+    assert "it reaches what will be moved table public.health_metrics" in " ".join(shown.out.split())
     assert (own.code, own.error) == (3, "not_allowed")
     assert other.error == "impact_changed"
     assert done["state"] == "completed"
