@@ -75,8 +75,8 @@ def approve(conn: Connection, approval: Approval, envelope: str) -> None:
             )
         case "not_allowed":
             raise NotAllowed(
-                f"run {approval.run} was asked for by the same issuer; somebody else has to approve it: their key is named"
-                " by STEPBACK_KEY and STEPBACK_ISSUER"
+                f"run {approval.run} was asked for by the same issuer; somebody else has to approve it, whose key"
+                " STEPBACK_KEY and STEPBACK_ISSUER name"
             )
         case "impact_changed":
             raise ImpactChanged(
