@@ -33,6 +33,7 @@ bench: $(READY)  ## Measure what the README quotes.
 	$(BIN)/python -m benchmarks.blocking
 	$(BIN)/python -m benchmarks.columns
 	$(BIN)/python -m benchmarks.scanning
+	$(BIN)/python -m benchmarks.doors
 
 lock: $(READY)  ## Resolve requirements.lock anew from pyproject.toml.
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --upgrade \

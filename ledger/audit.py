@@ -36,7 +36,7 @@ _COLUMNS: Final = (
 _APPEND = text(
     f"""
     SELECT {_COLUMNS}
-    FROM ledger.append_audit_event(
+    FROM ledger.append_own_event(
         :type, :actor, :outcome, CAST(:run AS bigint), CAST(:attempt AS integer), CAST(:target AS text),
         CAST(:phase AS text), CAST(:step AS text), CAST(:detail AS jsonb))
     """

@@ -11,7 +11,7 @@ from ledger.errors import UnknownRun
 from ledger.model import Kind, Phase, Policy, Preserved, Run, RunError, State, StepRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from uuid import UUID
 
 _RUNS: Final = """
@@ -29,6 +29,8 @@ _NEWEST = text(
     f"""{_RUNS}
     WHERE (CAST(:target AS text) IS NULL OR command.target = :target)
       AND (CAST(:state AS text) IS NULL OR run.state = :state)
+      AND (CAST(:targets AS text[]) IS NULL OR command.target = ANY(:targets))
+      AND (CAST(:before AS bigint) IS NULL OR run.run < :before)
       -- Canaries count backwards.
       AND run.run > 0
     ORDER BY run.run DESC
@@ -94,7 +96,15 @@ def find_by_command(conn: Connection, command_id: UUID) -> Run:
     return _whole(conn, row)
 
 
-def list_runs(conn: Connection, *, target: str | None = None, state: State | None = None, limit: int = 50) -> list[Run]:
+def list_runs(
+    conn: Connection,
+    *,
+    target: str | None = None,
+    state: State | None = None,
+    limit: int = 50,
+    targets: Collection[str] | None = None,
+    before: int | None = None,
+) -> list[Run]:
     """Return the newest runs first, without their steps and what they preserved.
 
     Args:
@@ -102,8 +112,16 @@ def list_runs(conn: Connection, *, target: str | None = None, state: State | Non
         target: Only runs on this target.
         state: Only runs that stand there.
         limit: At most so many.
+        targets: Only runs on these targets; None: on any.
+        before: Only runs with a lower number, for the next page.
     """
-    values: Mapping[str, object] = {"target": target, "state": state, "limit": limit}
+    values: Mapping[str, object] = {
+        "target": target,
+        "state": state,
+        "limit": limit,
+        "targets": None if targets is None else list(targets),
+        "before": before,
+    }
     return [_run(row) for row in conn.execute(_NEWEST, values)]
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from ledger.errors import StepbackError
+from ledger.redaction import redact_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +93,7 @@ _sink: _Sink | None = None
 
 
 def configure_logging(*, level: str = "INFO") -> None:
-    """Send every log line of the process to standard error as JSON, those of libraries too.
+    """Send every log line of the process to standard error as JSON, those of libraries too, without secrets.
 
     Args:
         level: Lines below it are left out: DEBUG, INFO, WARNING, ERROR.
@@ -106,7 +107,7 @@ def configure_logging(*, level: str = "INFO") -> None:
     ]
     renderer = structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[*shared, redact_entry, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=sink),  # type: ignore[arg-type]  # needs write and flush only
         cache_logger_on_first_use=False,
@@ -115,7 +116,7 @@ def configure_logging(*, level: str = "INFO") -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact_entry, renderer],
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)

@@ -17,6 +17,9 @@ from ledger.errors import BadConfiguration
 #: Advisory lock that two installers meet at: "stepback" in ASCII, read as a number.
 _INSTALL_LOCK = int.from_bytes(b"stepback", "big")
 
+#: Under sql/: first the owner and the schema, then the groups that rights are given to.
+_ROLES = (("ledger", "roles.sql"), ("roles.sql",))
+
 _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 _ENCODING = text("SELECT current_setting('server_encoding')")
 _ACT_AS_OWNER = text("SET LOCAL ROLE stepback_owner")
@@ -53,16 +56,17 @@ def _check_encoding(conn: Connection) -> None:
 
 
 def _prepare(conn: Connection) -> None:
-    script = resources.files("sql").joinpath("ledger", "roles.sql").read_text(encoding="utf-8")
+    scripts = [resources.files("sql").joinpath(*path).read_text(encoding="utf-8") for path in _ROLES]
     try:
-        conn.exec_driver_sql(script, execution_options={"no_parameters": True})
+        for script in scripts:
+            conn.exec_driver_sql(script, execution_options={"no_parameters": True})
         conn.execute(_ACT_AS_OWNER)
     except ProgrammingError as error:
         if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
             raise
         raise BadConfiguration(
-            "this login may not create the roles stepback_owner and stepback_app and the schema ledger; "
-            "set STEPBACK_LEDGER_ADMIN_URL to one that may, or let an administrator run sql/ledger/roles.sql"
+            "this login may not create the roles of sql/ledger/roles.sql and sql/roles.sql and the schema ledger; "
+            "set STEPBACK_LEDGER_ADMIN_URL to one that may, or let an administrator run both files, in this order"
         ) from error
 
 

@@ -29,19 +29,53 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class LedgerSettings(_Section):
-    """Where the control database is."""
+def _read_url(key: str, path: Path) -> str:
+    """Return what a file such as a mounted secret holds: never part of a message."""
+    try:
+        url = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise BadConfiguration(f"{key} {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise BadConfiguration(f"{key} {path} cannot be read: it is not UTF-8; write the URL into it") from None
+    if not url:
+        raise BadConfiguration(f"{key} {path} is empty; write the URL into it")
+    return url
 
-    #: What every process connects with; absent: embedded.
+
+class _Server(_Section):
+    """A server by its URL, or by a file that holds it and is read when the process begins; absent: embedded."""
+
     url: SecretStr | None = None
+    #: A file that holds the URL, such as a mounted secret.
+    url_file: Path | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_from_files(cls, given: object) -> object:
+        """Fill in what files hold, so that everybody else finds URLs in one place."""
+        if not isinstance(given, dict):
+            return given
+        filled = dict(given)
+        for file_key in filter(cls.model_fields.__contains__, [key for key in given if str(key).endswith("_file")]):
+            key = file_key.removesuffix("_file")
+            if key in given:
+                raise ValueError(f"give one of {key} and {file_key}, not both")
+            if isinstance(given[file_key], str | Path):
+                filled[key] = _read_url(file_key, Path(given[file_key]))
+        return filled
+
+
+class LedgerSettings(_Server):
+    """Where the control database is; `url` is what every process connects with."""
+
     #: What `stepback init` connects with to install the schema and its roles; absent: `url`.
     admin_url: SecretStr | None = None
+    admin_url_file: Path | None = None
 
 
-class RedisSettings(_Section):
+class RedisSettings(_Server):
     """Where the doorbell hangs."""
 
-    url: SecretStr | None = None
     #: Prefix of every key, so that several installations may share one Redis.
     namespace: str = "stepback"
 
@@ -96,10 +130,7 @@ class _Database(_Section):
         if self.url is not None:
             return self.url.get_secret_value()
         assert self.url_file is not None  # noqa: S101 - _one_url holds this
-        try:
-            return self.url_file.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise BadConfiguration(f"url_file {self.url_file} cannot be read: {error.strerror}") from error
+        return _read_url("url_file", self.url_file)
 
 
 class TargetSettings(_Database):
@@ -151,10 +182,14 @@ class GatewaySettings(_Section):
     host: str = "127.0.0.1"
     #: 0 takes any free port; the gateway logs which.
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    #: Requests per second of one issuer, and of one address without a believed signature; more wait their turn.
+    #: Requests per second of one issuer, and of one address without a believed signature; more is answered with 429.
     max_per_second: Annotated[float, Field(gt=0)] = 50
     #: Connections at once.
     max_connections: Annotated[int, Field(ge=1)] = 100
+    #: Loopback unless said otherwise.
+    metrics_host: str = "127.0.0.1"
+    #: 0 takes any free port; the gateway logs which.
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9466
 
 
 #: Kinds that a producer may be given the right to; the canary is the monitor's own.
@@ -314,6 +349,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _overlay(tree: dict[str, Any], environ: Mapping[str, str]) -> None:
     """Put variables over the file's keys; a variable that means nothing is more likely a slip than a wish."""
+    given: list[tuple[dict[str, Any], str]] = []
     for variable, value in environ.items():
         if not variable.startswith("STEPBACK_") or variable in _OTHER_VARIABLES:
             continue
@@ -321,19 +357,31 @@ def _overlay(tree: dict[str, Any], environ: Mapping[str, str]) -> None:
         if section in {"targets", "outboxes"} and key.startswith("_"):
             name, _, key = key[1:].partition("__")
             named = _table(tree, section)
-            _set(named, _spelling(named, name), key, value)
+            given.append(_set(named, _spelling(named, name), key, value))
         elif section in _SECTIONS and key:
-            _set(tree, section, key, value)
+            given.append(_set(tree, section, key, value))
         else:
             known = ", ".join(f"STEPBACK_{name.upper()}_…" for name in _SECTIONS)
             raise BadConfiguration(
                 f"{variable}: not a variable of Stepback; known are {', '.join(_OTHER_VARIABLES)}, {known},"
                 " STEPBACK_TARGETS__NAME__…, STEPBACK_OUTBOXES__NAME__…"
             )
+    _give_way(given)
 
 
-def _set(tree: dict[str, Any], section: str, key: str, value: str) -> None:
-    _table(tree, section)[key] = value
+def _set(tree: dict[str, Any], section: str, key: str, value: str) -> tuple[dict[str, Any], str]:
+    table = _table(tree, section)
+    table[key] = value
+    return table, key
+
+
+def _give_way(given: list[tuple[dict[str, Any], str]]) -> None:
+    """Let a URL of the environment win over the file of one, and the other way round; two variables are a slip."""
+    by_variable = {(id(table), key) for table, key in given}
+    for table, key in given:
+        other = key.removesuffix("_file") if key.endswith("_file") else f"{key}_file"
+        if (id(table), other) not in by_variable:
+            table.pop(other, None)
 
 
 def _table(tree: dict[str, Any], name: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ledger import schema
 from ledger.errors import BadConfiguration, StepbackError
 from ledger.installation import installation_id
+from producers.outbox_install import install as install_outbox
 from stepback.installation import Installation, secret
 from worker.install import install
 
@@ -16,15 +17,15 @@ from worker.install import install
 class Installed:
     """What came of one database."""
 
-    #: "ledger" or "target".
+    #: "ledger", "target" or "outbox".
     what: str
-    #: The target's name, or the revision of the ledger's schema.
+    #: The target's or the outbox's name, or the revision of the ledger's schema.
     name: str
     error: StepbackError | None = None
 
 
 def install_all(here: Installation, *, lenient: bool = False) -> Iterator[Installed]:
-    """Install the ledger, then each target as its own login; one target's trouble does not keep the others waiting.
+    """Install the ledger, then each target and each outbox as its own login; trouble with one keeps no other waiting.
 
     Args:
         here: The installation.
@@ -42,6 +43,12 @@ def install_all(here: Installation, *, lenient: bool = False) -> Iterator[Instal
             yield Installed("target", name)
         except StepbackError as error:
             yield Installed("target", name, error)
+    for name, outbox in sorted(here.settings.outboxes.items()):
+        try:
+            install_outbox(name, outbox.dsn())
+            yield Installed("outbox", name)
+        except StepbackError as error:
+            yield Installed("outbox", name, error)
 
 
 def _install_ledger(here: Installation, *, lenient: bool) -> Installed:

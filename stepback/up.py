@@ -1,4 +1,4 @@
-"""`stepback up`: servers where no URL is configured, a worker and a monitor that are started again when they die."""
+"""`stepback up`: servers where no URL is configured; worker, monitor and gateway, started again when they die."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stepback.sample import TARGET
 from stepback.serving import make_data_folder, register_sample, servers_for
 
 #: What runs beside the servers.
-_COMMANDS = ("worker", "monitor")
+_COMMANDS = ("worker", "monitor", "gateway")
 #: Pauses between a death and the next start.
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -43,7 +43,7 @@ def up(settings: Settings, say: Say, environ: Mapping[str, str] = os.environ) ->
         environ: What the settings were loaded from, for the children.
 
     Returns:
-        The exit code: 0 unless the worker or the monitor cannot start.
+        The exit code: 0 unless the worker, the monitor or the gateway cannot start.
     """
     make_data_folder(settings.data)
     try:
@@ -126,8 +126,9 @@ def _supervise(environ: Mapping[str, str], say: Say) -> int:
 
 
 def _what_is_served(settings: Settings) -> str:
-    worker, monitor = settings.worker, settings.monitor
-    ports = [each.metrics_port or "PORT (its log names it)" for each in (worker, monitor)]
+    worker, monitor, gateway = settings.worker, settings.monitor, settings.gateway
+    configured = (worker.metrics_port, monitor.metrics_port, gateway.metrics_port, gateway.port)
+    ports = [port or "PORT (its log names it)" for port in configured]
     told = ", ".join(str(url) for url in monitor.alertmanager_urls) or "none configured: nobody is paged"
     target = TARGET if TARGET in settings.targets else next(iter(sorted(settings.targets)), "T")
     return "\n".join(
@@ -135,6 +136,8 @@ def _what_is_served(settings: Settings) -> str:
             f"targets: {', '.join(sorted(settings.targets)) or 'none configured'}",
             f"metrics of the worker: http://{worker.metrics_host}:{ports[0]}/metrics",
             f"metrics of the monitor: http://{monitor.metrics_host}:{ports[1]}/metrics",
+            f"metrics of the gateway: http://{gateway.metrics_host}:{ports[2]}/metrics",
+            f"gateway for signed commands: http://{gateway.host}:{ports[3]}, described at /openapi.json",
             f"Alertmanager: {told}",
             "in another terminal, in this folder and with the same STEPBACK_ variables:",
             "  stepback targets",

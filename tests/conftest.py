@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.fix_ledger",
     "tests.fix_targets",
     "tests.fix_engine",
+    "tests.fix_outbox",
     "tests.fix_tools",
     "tests.fix_alerting",
 ]

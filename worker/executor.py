@@ -52,6 +52,7 @@ from worker.checking import Checking
 from worker.commands import Procedure
 from worker.commands.purge import Purge
 from worker.commands.recover import Recover
+from worker.commands.rights import check_login
 from worker.commands.rollback import Rollback
 from worker.consent import Consent
 from worker.crash_points import pass_by
@@ -226,6 +227,7 @@ class _Attempt:
             session = connect(dsn, application)
             self._sessions.append(session)
             session.limit(lock_timeout_ms=target.lock_timeout_ms, statement_timeout_ms=target.statement_timeout_ms)
+        check_login(self._sessions[0])
         install.check_installed(self._sessions[0])
         return self._sessions[0], self._sessions[1]
 

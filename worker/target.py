@@ -82,6 +82,8 @@ _ENDED = frozenset({"25P03", "25P04"})
 
 #: Classes of errors that values in rows lead to: data exceptions, integrity constraint violations.
 _OF_ROWS = frozenset({"22", "23"})
+#: The server's function that RAISE of PL/pgSQL ends in.
+_RAISE = "exec_stmt_raise"
 #: SQLSTATE of a foreign key to columns that have no unique constraint any more.
 _NO_KEY = "42830"
 #: A relation, a function or a type of that name is not there, or not in the search_path.
@@ -587,7 +589,7 @@ def translated() -> Iterator[None]:
 def translate(error: psycopg.Error) -> StepbackError:
     """Return our error for one of the driver's, by SQLSTATE.
 
-    The message keeps the server's primary line only: DETAIL and CONTEXT may hold row values.
+    The message keeps the server's primary line only, and of a RAISE not even that: the others may hold row values.
     Source: PostgreSQL documentation, appendix A, Error Codes.
     """
     match error:
@@ -621,4 +623,7 @@ def _reason(error: psycopg.Error) -> str:
     # Data exceptions (class 22) and integrity violations (23) may quote a value in the primary line.
     if error.sqlstate is not None and error.sqlstate[:2] in _OF_ROWS:
         return type(error).__name__
+    # Somebody's code says what it likes, under whatever SQLSTATE: of rows, too.
+    if error.diag.source_function == _RAISE:
+        return "a RAISE in a function or DO block, whose words may hold rows; the target's server log has them"
     return primary

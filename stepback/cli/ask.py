@@ -178,6 +178,11 @@ def carry_through(
         number = error.run
     if not wait:
         return _say_how_to_follow(here, number, as_json=as_json)
+    return follow_to_end(here, number, timeout=timeout, as_json=as_json)
+
+
+def follow_to_end(here: Installation, number: int, *, timeout: float | None = None, as_json: bool) -> int:
+    """Follow a run until it has ended or waits for an approval; tell how, and return the exit code."""
     try:
         with Progress() as progress:
             (run,) = follow(here.engine, [number], progress.tell, timeout_seconds=timeout)
@@ -205,7 +210,7 @@ def tell_end(run: Run, *, as_json: bool) -> None:
     if run.error is not None:
         tell_failure(run.error.code, run.error.message, as_json=False)
     elif run.finished_at is None:
-        err().print(f"run {run.run} is still {run.state.value}; `stepback show {run.run}` tells how it ends")
+        err().print(plain(_how_it_goes_on(run)), soft_wrap=True)
     out().print(plain(_summary(run)), soft_wrap=True)
     for line in results.of_run(run):
         out().print(plain(line), soft_wrap=True)
@@ -216,6 +221,15 @@ def tell_end(run: Run, *, as_json: bool) -> None:
         out().print(f"`stepback recover {run.run}` brings it back", soft_wrap=True)
     if run.validation is not None:
         out().print(checks.of_run(run))
+
+
+def _how_it_goes_on(run: Run) -> str:
+    if run.state is State.AWAITING_APPROVAL:
+        return (
+            f"run {run.run} waits until somebody other than {run.requested_by} approves it: `stepback show {run.run}`"
+            f" tells what it would do, `stepback approve {run.run}` lets it"
+        )
+    return f"run {run.run} is still {run.state.value}; `stepback show {run.run}` tells how it ends"
 
 
 def _summary(run: Run) -> str:

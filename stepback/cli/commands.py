@@ -27,7 +27,10 @@ COMMANDS = {
     "env": ("stepback.cli.env", "env", "Print the URLs in use as shell exports."),
     "audit": ("stepback.cli.audit", "audit", "Read, verify and export the audit log."),
     "worker": ("stepback.cli.serve", "worker", "Run one worker process."),
+    "stream": ("stepback.cli.stream", "stream", "Take commands from a Redis stream."),
+    "outbox": ("stepback.cli.outbox", "outbox", "Relay what applications ask for in their own databases."),
     "monitor": ("stepback.cli.serve", "monitor", "Watch over everything, and tell who must know."),
+    "gateway": ("stepback.cli.gateway", "gateway", "Take signed commands by HTTP."),
 }
 
 

@@ -6,6 +6,8 @@ import click
 
 from ledger.model import Run, State
 from stepback import asking
+from stepback.cli import exits
+from stepback.cli.ask import follow_to_end
 from stepback.cli.options import installation, json_option, run_argument
 from stepback.show import documents
 from stepback.show.console import out, plain
@@ -19,15 +21,19 @@ from stepback.show.console import out, plain
     metavar="HASH",
     help="The impact that is meant, as `stepback show` tells it; without it, the one that the run waits with.",
 )
+@click.option("--wait", is_flag=True, help="Follow the run until it has ended; its end is the exit code.")
 @json_option
-def approve(*, run: int, reason: str, impact: str | None, as_json: bool) -> None:
+def approve(*, run: int, reason: str, impact: str | None, wait: bool, as_json: bool) -> int:
     """Let RUN go on, which waits for an approval: what it was seen to do, and nothing else.
 
     Whoever asked for it cannot approve it. Another's key is named by STEPBACK_KEY and STEPBACK_ISSUER.
     """
     with installation() as here:
         found = asking.approve(here, run=run, reason=reason, impact_sha256=impact)
+        if wait:
+            return follow_to_end(here, run, as_json=as_json)
     _tell(found, f"run {run} is approved and {found.state}; `stepback show {run}` tells how it ends", as_json=as_json)
+    return exits.OK
 
 
 @click.command()

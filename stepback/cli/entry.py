@@ -10,11 +10,14 @@ import click
 import structlog
 
 from ledger import log
-from ledger.errors import StepbackError
+from ledger.errors import NotAllowed, StepbackError
 from stepback.cli import exits
 from stepback.cli.commands import stepback
 from stepback.cli.scrub import scrubbed
 from stepback.cli.telling import tell_error, tell_failure
+
+#: SQLSTATE of the ledger's server: this login may not do that.
+_FORBIDDEN = "42501"
 
 _log = structlog.get_logger(__name__)
 
@@ -55,6 +58,9 @@ def tell(error: Exception, arguments: Sequence[str]) -> int:
             hint = f"; see `{ctx.command_path} --help`" if ctx else ""
             tell_failure("usage", scrubbed(error.format_message(), arguments).rstrip(".") + hint, as_json=as_json)
             return exits.USAGE
+    if getattr(getattr(error, "orig", None), "sqlstate", None) == _FORBIDDEN:
+        told = "the login of STEPBACK_LEDGER_URL may not do that; docs/deploying.md says which group of logins may"
+        return tell(NotAllowed(told), arguments)
     _log.error("command_broke", exc_info=error)
     told = f"Stepback itself broke ({type(error).__name__}); the log line on standard error says where"
     tell_failure(StepbackError.code, told, as_json=as_json)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from functools import partial
 from pathlib import Path
 
@@ -12,47 +9,42 @@ import click
 
 from ledger.settings import load
 from stepback.asking import ask_canary
+from stepback.cli.foreground import say, until_eof_option, watch_stdin
 from stepback.cli.options import installation, json_option
 from stepback.demo import tell_of_alert, tell_story
 from stepback.installation import resolved
-from stepback.show.console import out, plain
 from stepback.up import up as serve_all
 from worker.app import serve
 from worker.monitor.app import serve as watch
 
-_STDIN = 0
-
-
-_until_eof = click.option("--until-eof", is_flag=True, hidden=True, help="Also end when standard input does.")
-
 
 @click.command()
-@_until_eof
+@until_eof_option
 def worker(*, until_eof: bool) -> int:
     """Run one worker process until SIGTERM or Ctrl-C. More of them share the work."""
     settings = resolved(load())
     if until_eof:
-        threading.Thread(target=_end_with_stdin, name="until-eof", daemon=True).start()
+        watch_stdin()
     return serve(settings)
 
 
 @click.command()
-@_until_eof
+@until_eof_option
 def monitor(*, until_eof: bool) -> int:
     """Watch ledger, queue and targets until SIGTERM or Ctrl-C: raise what is wrong at Alertmanager, serve metrics."""
     if until_eof:
-        threading.Thread(target=_end_with_stdin, name="until-eof", daemon=True).start()
+        watch_stdin()
     with installation() as here:
         return watch(here.settings, canary=partial(ask_canary, here))
 
 
 @click.command()
 def up() -> int:
-    """Run a worker and a monitor in the foreground, and a real PostgreSQL and Redis where no URL is configured.
+    """Run worker, monitor and gateway in the foreground, and a real PostgreSQL and Redis where no URL is configured.
 
     Schemas are brought up to date first. Ctrl-C stops everything; started again, it goes on with the same data.
     """
-    return serve_all(load(), _say)
+    return serve_all(load(), say)
 
 
 @click.command()
@@ -71,14 +63,3 @@ def demo(*, as_json: bool, data: Path | None, keep: bool, chapter: str | None) -
     """
     tell = tell_story if chapter is None else tell_of_alert
     return tell(data=data, keep=keep, as_json=as_json)
-
-
-def _say(text: str) -> None:
-    out().print(plain(text), soft_wrap=True)
-
-
-def _end_with_stdin() -> None:
-    # Not through sys.stdin: its lock, held by a blocked thread, would stop the interpreter from ending.
-    while os.read(_STDIN, 4096):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)

@@ -37,6 +37,8 @@ def cli(bare: CommandLine, ledger_url: str, redis_url: str, redis_namespace: str
         STEPBACK_TARGETS__GOODBUY_HQ__PLANS=str(PLANS),
         STEPBACK_WORKER_METRICS_PORT="0",
         STEPBACK_MONITOR_METRICS_PORT="0",
+        STEPBACK_GATEWAY_PORT="0",
+        STEPBACK_GATEWAY_METRICS_PORT="0",
         STEPBACK_WORKER_RECONCILE_SECONDS="0.2",
         STEPBACK_TRUST_LOCAL_OPERATOR="all",
     )

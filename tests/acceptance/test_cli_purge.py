@@ -24,6 +24,22 @@ def kept(cli: CommandLine, worker: None) -> Any:  # noqa: ARG001, ANN401 - a wor
     return cli.succeed("rollback", "add_health_metrics_table", *_TARGET, "--wait")
 
 
+@pytest.fixture
+def grace(cli: CommandLine) -> CommandLine:
+    """Give the command line of somebody else, who approves."""
+    path = str(cli.folder / "grace.pem")
+    cli.succeed("keys", "new", "--issuer", "local:grace", "--out", path)
+    return cli.but(STEPBACK_KEY=path, STEPBACK_ISSUER="local:grace")
+
+
+def purged(cli: CommandLine, grace: CommandLine, *arguments: str) -> list[Any]:
+    """Ask for purges, of which each waits, have them approved, and return how they ended."""
+    done = cli.run("purge", *arguments, "--yes-delete", "goodbuy_hq", "--json")
+    waiting = [run for run in done.document if run["state"] == "awaiting_approval"]
+    assert (done.code, len(waiting)) == (4, len(done.document)), done
+    return [grace.succeed("approve", str(run["run"]), "--wait") for run in waiting]
+
+
 def aged(url: str, run: int, days: int = 31) -> None:
     """Let what a run keeps be older."""
     with psycopg.connect(url, autocommit=True) as conn:
@@ -68,15 +84,18 @@ def typed(cli: CommandLine, answer: str, *arguments: str) -> tuple[int, str]:
     return code, " ".join(shown.decode().split())
 
 
-def test_name_typed_by_hand(cli: CommandLine, kept: Any, target_url: str) -> None:  # noqa: ANN401 - as above
-    """It is shown first what goes, with rows and bytes; when the target's name is typed it goes, and nothing else."""
+def test_name_typed_by_hand(cli: CommandLine, grace: CommandLine, kept: Any, target_url: str) -> None:  # noqa: ANN401 - as above
+    """It is shown first what goes, with rows and bytes; the target's name is typed, somebody else approves, it goes."""
     code, shown = typed(cli, "goodbuy_hq", "purge", "--run", str(kept["run"]), "--wait")
 
-    assert code == 0, shown
+    assert code == 4, shown
     assert "to be deleted for good from goodbuy_hq" in shown
     assert "public.health_metrics" in shown
     assert "This cannot be undone" in shown
-    assert "run 2: purge of add_health_metrics_table on goodbuy_hq: completed" in shown
+    assert "run 2: purge of add_health_metrics_table on goodbuy_hq: awaiting_approval" in shown
+    assert cli.run("approve", "2", "--json").error == "not_allowed"
+    assert schemas(target_url) > 0
+    assert grace.succeed("approve", "2", "--wait")["state"] == "completed"
     assert schemas(target_url) == 0
     assert cli.run("recover", "1", "--wait").err.count("nothing_to_recover: run 1 was purged by run 2") == 1
 
@@ -109,14 +128,14 @@ def test_script_with_another_target_s_name(cli: CommandLine, kept: Any) -> None:
     assert [run["kind"] for run in cli.succeed("runs")] == ["rollback"]
 
 
-def test_older_than(cli: CommandLine, kept: Any, target_url: str) -> None:  # noqa: ANN401 - as above
+def test_older_than(cli: CommandLine, grace: CommandLine, kept: Any, target_url: str) -> None:  # noqa: ANN401 - as above
     """Only what has been kept for longer goes, run by run; what is younger stays and is not shown."""
     young = cli.succeed("rollback", "add_health_alerts", *_TARGET, "--wait")
-    purge = ("purge", *_TARGET, "--older-than", "30d", "--yes-delete", "goodbuy_hq")
+    purge = (*_TARGET, "--older-than", "30d")
 
-    nothing = cli.succeed(*purge)
+    nothing = cli.succeed("purge", *purge, "--yes-delete", "goodbuy_hq")
     aged(target_url, kept["run"])
-    (done,) = cli.succeed(*purge)
+    (done,) = purged(cli, grace, *purge)
 
     assert nothing == []
     assert (done["kind"], done["state"], done["subject_run"]) == ("purge", "completed", kept["run"])
@@ -125,7 +144,7 @@ def test_older_than(cli: CommandLine, kept: Any, target_url: str) -> None:  # no
     assert cli.succeed("recover", str(young["run"]), "--wait")["state"] == "completed"
 
 
-def test_retention(cli: CommandLine, kept: Any, target_url: str) -> None:  # noqa: ANN401 - as above
+def test_retention(cli: CommandLine, grace: CommandLine, kept: Any, target_url: str) -> None:  # noqa: ANN401 - as above
     """Without a time it is the target's retention, and without that a mistake of usage; targets tell when it passes."""
     limited = cli.but(STEPBACK_TARGETS__GOODBUY_HQ__RETENTION="30d")
 
@@ -133,7 +152,7 @@ def test_retention(cli: CommandLine, kept: Any, target_url: str) -> None:  # noq
     (before,) = limited.succeed("targets")
     aged(target_url, kept["run"])
     (after,) = limited.succeed("targets")
-    done = limited.succeed("purge", *_TARGET, "--yes-delete", "goodbuy_hq")
+    done = purged(limited, grace, *_TARGET)
     (gone,) = limited.succeed("targets")
 
     assert (without.code, without.error) == (2, "usage")

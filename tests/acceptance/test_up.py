@@ -9,10 +9,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
 from tests.acceptance.commandline import PATIENCE_SECONDS, CommandLine, said, wait_for
+from tests.acceptance.gateway import url_in
 
 _TARGET = ("--target", "goodbuy_hq")
 
@@ -20,7 +22,13 @@ _TARGET = ("--target", "goodbuy_hq")
 @pytest.fixture
 def embedded(bare: CommandLine, data_folder: Path) -> CommandLine:
     """Give a command line with nothing configured but the data folder."""
-    return bare.but(STEPBACK_DATA=str(data_folder), STEPBACK_WORKER_METRICS_PORT="0", STEPBACK_MONITOR_METRICS_PORT="0")
+    return bare.but(
+        STEPBACK_DATA=str(data_folder),
+        STEPBACK_WORKER_METRICS_PORT="0",
+        STEPBACK_MONITOR_METRICS_PORT="0",
+        STEPBACK_GATEWAY_PORT="0",
+        STEPBACK_GATEWAY_METRICS_PORT="0",
+    )
 
 
 def _processes_of(data: Path) -> list[psutil.Process]:
@@ -107,6 +115,8 @@ def test_up_with_urls_starts_no_servers(
     for url, log in logs.items():
         with cli.but(STEPBACK_LEDGER_ADMIN_URL=url).running("up", log=log) as up:
             wait_for("the worker", said(log, "worker_started"))
+            wait_for("the gateway", said(log, "gateway_started"))
+            assert httpx.get(f"{url_in(log)}/healthz").json() == {"status": "ok"}
             children = {child.name() for child in psutil.Process(up.pid).children(recursive=True)}
         assert up.returncode == 0
         assert children == {Path(sys.executable).resolve().name} or len(children) == 1

@@ -15,6 +15,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from ledger.model import Kind, Phase, State
 from ledger.settings import MonitorSettings
 from ledger.watching import Figures, Incident, OpenRun, Sight
+from producers.gateway import counting
 from tests.metric_names import used_in_dashboards, used_in_rule_tests, used_in_rules
 from worker import metrics
 from worker.monitor import collector, figures
@@ -40,6 +41,11 @@ def documented(section: str) -> Declared:
 def of_workers() -> Declared:
     """Return what a worker declares."""
     return _registered(metrics.REGISTRY)
+
+
+def of_gateway() -> Declared:
+    """Return what a gateway declares: its requests, and what every door counts."""
+    return _registered(counting.REGISTRY)
 
 
 def of_monitor() -> Declared:
@@ -79,13 +85,20 @@ def _read() -> Declared:
     return {_full(family): (family.type, frozenset(family.samples[0].labels)) for family in families}
 
 
-@pytest.mark.parametrize(("section", "declared"), [("Of a worker", of_workers()), ("Of the monitor", of_monitor())])
+@pytest.mark.parametrize(
+    ("section", "declared"),
+    [
+        ("Of a worker", of_workers()),
+        ("Of the gateway", of_gateway()),
+        ("Of the monitor", of_monitor()),
+    ],
+)
 def test_what_is_declared_is_documented(section: str, declared: Declared) -> None:
     """And the other way round."""
     assert documented(section) == declared
 
 
-@pytest.mark.parametrize("name", sorted({*of_workers(), *of_monitor()}))
+@pytest.mark.parametrize("name", sorted({*of_workers(), *of_gateway(), *of_monitor()}))
 def test_a_name_says_whose_it_is_and_what_it_is_counted_in(name: str) -> None:
     """It begins with stepback_, and nothing is in milliseconds or kilobytes."""
     assert re.fullmatch(r"stepback(_[a-z]+)+", name)
@@ -95,7 +108,7 @@ def test_a_name_says_whose_it_is_and_what_it_is_counted_in(name: str) -> None:
 @pytest.mark.parametrize("used", [used_in_rules, used_in_rule_tests, used_in_dashboards])
 def test_what_is_used_is_declared(used: Callable[[], set[str]]) -> None:
     """Rules, their tests and dashboards look at nothing that nobody shows."""
-    assert used() <= {*of_workers(), *of_monitor()}
+    assert used() <= {*of_workers(), *of_gateway(), *of_monitor()}
 
 
 def test_nobody_declares_what_another_does() -> None:
@@ -105,6 +118,7 @@ def test_nobody_declares_what_another_does() -> None:
 
 def test_no_label_is_the_number_of_a_run() -> None:
     """Nor anything else without a bound."""
-    labels = frozenset().union(*(labels for _, labels in [*of_workers().values(), *of_monitor().values()]))
+    declared = [*of_workers().values(), *of_gateway().values(), *of_monitor().values()]
+    labels = frozenset().union(*(labels for _, labels in declared))
 
     assert not labels & {"run", "command_id", "migration", "worker", "installation", "attempt"}

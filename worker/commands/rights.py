@@ -10,6 +10,19 @@ from worker.plan.source import Plan
 from worker.target import Session
 
 
+def check_login(session: Session) -> None:
+    """Check that nothing here is allowed to the worker only because everything is.
+
+    Raises:
+        NotPossible: It is a superuser; the message says what to connect as instead.
+    """
+    if session.value("SELECT bool_or(rolsuper) FROM pg_roles WHERE rolname IN (current_user, session_user)"):
+        raise NotPossible(
+            "the worker's login is a superuser here, whom no right holds back; connect as a role that is none, is a"
+            " member of the roles that own the tables, and may create schemas"
+        )
+
+
 def check_rights(session: Session, keepings: Sequence[Keeping]) -> None:
     """Check before anything is touched that this role may do all of it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -130,11 +131,18 @@ def _line(text: str, index: int) -> int:
     return text.count("\n", 0, index) + 1
 
 
+#: What a syntax error may quote of a script: a name or a sign, as the parser puts it in quotes.
+_HARMLESS = re.compile(r"""(?a:"(?:[A-Za-z_][A-Za-z0-9_]{0,62}|[^\w\s'"$]{1,3})")""")
+
+
 def _explain(text: str, index: int, source: str, reason: str) -> str:
     start = text.rfind("\n", 0, index) + 1
     if text[start:].lstrip().startswith("\\"):
         return f"{source} holds a psql meta-command; {META_COMMAND.reason}"
-    return f"{source} is not valid SQL: {reason.split(', at index', maxsplit=1)[0]}"
+    problem, near, found = reason.split(", at index", maxsplit=1)[0].partition(" at or near ")
+    # A name or a sign helps; a literal may be a secret, and the line says where to look.
+    told = f"{near}{found}" if _HARMLESS.fullmatch(found) else ""
+    return f"{source} is not valid SQL: {problem}{told}"
 
 
 def _without_outer_transaction(found: tuple[ast.RawStmt, ...]) -> Iterator[ast.RawStmt]:

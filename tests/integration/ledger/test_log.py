@@ -80,6 +80,26 @@ except psycopg.Error:
     assert done.stderr.count("UniqueViolation") == 2
 
 
+def test_no_secret_is_written_whoever_logs_it() -> None:
+    """By key or by form, in our lines and in those of libraries, their arguments and warnings included."""
+    script = """
+log.info("began", url="redis://:hunter2@host/0", password="hunter2", settings={"dsn": "hunter2"})
+logging.getLogger("redis").warning("cannot reach %s", "redis://:hunter2@host/0")
+warnings.warn("password=hunter2", UserWarning)
+try:
+    raise ValueError("postgresql://u:hunter2@host/db")
+except ValueError:
+    log.exception("failed")
+    logging.getLogger("x").exception("failed")
+"""
+
+    done = _run(script)
+
+    assert "hunter2" not in done.stderr
+    assert done.stderr.count("redis://:[redacted]@host/0") == 2
+    assert [json.loads(line)["event"] for line in done.stderr.splitlines()][-2:] == ["failed", "failed"]
+
+
 def test_the_last_lines_are_written_before_the_process_ends() -> None:
     """Nothing is lost in the queue."""
     assert len(_lines("[log.info('line', number=number) for number in range(5000)]")) == 5000

@@ -10,9 +10,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from ledger.model import State
 from stepback.embedded import Postgres
@@ -199,3 +201,23 @@ def test_settings_of_role_and_database_change_nothing(engine: Engine) -> None:
     completed(engine.recover(done))
 
     assert engine.fingerprint() == before
+
+
+@pytest.mark.parametrize("by", ["login", "role"])
+def test_superuser_is_refused(engine: Engine, by: str) -> None:
+    """Whom nothing holds back, of that nobody could say what a plan may do: not as the login, nor by SET ROLE."""
+    engine.owner("CREATE TABLE orders (id int)")
+    engine.plan("DROP TABLE orders")
+    login = f"worker_{uuid4().hex[:8]}"
+    engine.admin(f"CREATE ROLE {login} LOGIN {'SUPERUSER' if by == 'login' else ''}; GRANT postgres TO {login}")
+    try:
+        options = {} if by == "login" else {"options": "-c role=postgres"}
+        engine.url = make_conninfo(engine.postgres.url(engine.database, login), **options)
+        refused = engine.rollback()
+        found = engine.validate()
+    finally:
+        engine.admin(f"DROP OWNED BY {login}; DROP ROLE {login}")
+
+    for run in (refused, found):
+        assert ended(run).startswith("refused: not_possible: the worker's login is a superuser here")
+    assert engine.query("SELECT to_regclass('orders')::text AS orders") == [{"orders": "orders"}]

@@ -177,6 +177,81 @@ def test_a_url_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         settings.target("shop").dsn()
 
 
+# -- URLs of ledger and Redis in files -------------------------------------------
+
+
+def test_the_urls_of_ledger_and_redis_may_stand_in_files(tmp_path: Path) -> None:
+    """Mounted secrets, which `docker inspect` does not show; then nothing is embedded."""
+    for name in ("ledger", "admin", "redis"):
+        (tmp_path / name).write_text(f"scheme://{name}\n", encoding="utf-8")
+
+    settings = load(
+        {
+            "STEPBACK_LEDGER_URL_FILE": "ledger",
+            "STEPBACK_LEDGER_ADMIN_URL_FILE": "admin",
+            "STEPBACK_REDIS_URL_FILE": str(tmp_path / "redis"),
+        }
+    )
+
+    urls = (settings.ledger.url, settings.ledger.admin_url, settings.redis.url)
+    assert [url and url.get_secret_value() for url in urls] == ["scheme://ledger", "scheme://admin", "scheme://redis"]
+    assert not settings.embedded
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        pytest.param(None, "url_file secret cannot be read: No such file", id="not there"),
+        pytest.param(b" \n", "url_file secret is empty", id="empty"),
+        pytest.param(b"hunter2\xff", "url_file secret cannot be read: it is not UTF-8", id="not text"),
+    ],
+)
+@pytest.mark.parametrize("section", ["LEDGER", "REDIS"])
+def test_a_url_file_of_ledger_or_redis_that_holds_none_is_named(
+    tmp_path: Path, section: str, content: bytes | None, problem: str
+) -> None:
+    """The process does not begin, and says nothing of what is in the file."""
+    if content is not None:
+        (tmp_path / "secret").write_bytes(content)
+
+    with pytest.raises(BadConfiguration, match=problem) as refusal:
+        load({f"STEPBACK_{section}_URL_FILE": "secret"})
+    assert "hunter2" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("key", ["LEDGER_URL", "LEDGER_ADMIN_URL", "REDIS_URL"])
+def test_a_url_and_a_file_of_one_are_a_slip(tmp_path: Path, key: str) -> None:
+    """Which of them is meant nobody knows."""
+    (tmp_path / "secret").write_text("hunter2", encoding="utf-8")
+
+    with pytest.raises(BadConfiguration, match=r"give one of (admin_)?url and (admin_)?url_file, not both") as refusal:
+        load({f"STEPBACK_{key}": "hunter2", f"STEPBACK_{key}_FILE": "secret"})
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_a_url_of_the_environment_wins_over_a_file_of_one(tmp_path: Path) -> None:
+    """And a file over a URL: what `stepback env` prints works beside any configuration file."""
+    (tmp_path / "stepback.toml").write_text(
+        '[ledger]\nurl_file = "gone"\n[redis]\nurl = "redis://file"\n[targets.shop]\nurl_file = "gone"\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "secret").write_text("redis://secret", encoding="utf-8")
+
+    settings = load(
+        {
+            "STEPBACK_LEDGER_URL": "postgresql://l",
+            "STEPBACK_REDIS_URL_FILE": "secret",
+            "STEPBACK_TARGETS__SHOP__URL": "postgresql://t",
+        }
+    )
+
+    assert settings.ledger.url is not None
+    assert settings.ledger.url.get_secret_value() == "postgresql://l"
+    assert settings.redis.url is not None
+    assert settings.redis.url.get_secret_value() == "redis://secret"
+    assert settings.target("shop").dsn() == "postgresql://t"
+
+
 def test_settings_do_not_change_after_loading() -> None:
     """Every thread of a process may read them."""
     settings = load({})

@@ -8,7 +8,7 @@ import pytest
 from stepback.cli.commands import COMMANDS, stepback
 
 #: Commands that write, or run until they are stopped.
-_NO_JSON = {"up", "worker", "monitor", "audit", "keys"}
+_NO_JSON = {"up", "worker", "monitor", "gateway", "outbox", "stream", "audit", "keys"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -662,6 +662,20 @@ def test_syntax_error_is_told_with_its_line() -> None:
         parse("DROP TABLE t;\nDROP TABEL u;")
 
 
+@pytest.mark.parametrize(
+    "script",
+    ["SELECT 'hunter2", "DROP TABLE 'hunter2'", "SELECT $$hunter2", "DROP TABLE E'hunter2'", 'DROP TABLE "hunter2'],
+)
+def test_syntax_error_quotes_no_literal(script: str) -> None:
+    """A name is quoted, so that it is found; a literal may be a secret, and the line is enough."""
+    with pytest.raises(PlanRefused, match=r"line 1: .*not valid SQL") as refused:
+        parse(script)
+    assert "hunter2" not in str(refused.value)
+
+    with pytest.raises(PlanRefused, match='at or near "TABEL"'):
+        parse("DROP TABEL u")
+
+
 def test_meta_command_is_told_as_such() -> None:
     """Psql's own commands are recognised, and said not to be SQL."""
     with pytest.raises(PlanRefused, match=r"line 2: .*meta-command"):
