@@ -1,4 +1,4 @@
-"""Attacks on approvals and cancellations, at the door; those past it are in tests/integration/worker/test_forgeries.py."""
+"""Attacks on consent at the door; for those past it see tests/integration/worker/test_forgeries.py."""
 
 from __future__ import annotations
 

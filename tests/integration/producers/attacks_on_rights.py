@@ -54,9 +54,10 @@ def _id_before(scene: Scene) -> str:
 
 
 def _other_wish(scene: Scene, **changes: object) -> Handed:
-    first = scene.door.submit(scene.envelope(reason="proper"), idempotency_key="wish")
+    key = f"wish {uuid4()}"
+    first = scene.door.submit(scene.envelope(reason="proper"), idempotency_key=key)
     subject = {"subject_run": first.run} if changes.get("kind") is Kind.RECOVER else {}
-    return Handed(scene.envelope(**{**changes, **subject}), "wish")
+    return Handed(scene.envelope(**{**changes, **subject}), key)
 
 
 def _key(name: str, idempotency_key: str) -> Attack:
@@ -92,7 +93,7 @@ ATTACKS = (
     Attack(
         "one more than the limit under an idempotency key",
         "limit_reached",
-        lambda scene: Handed(_at_the_limit(scene), "new"),
+        lambda scene: Handed(_at_the_limit(scene), f"new {uuid4()}"),
         BILLING,
     ),
     Attack("a purge counts too", "limit_reached", _purge_counts, BILLING),

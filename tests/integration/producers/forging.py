@@ -27,7 +27,7 @@ def unb64(text: str) -> bytes:
     return urlsafe_b64decode(text.encode())
 
 
-def fields_of(statement: Statement, **changes: object) -> dict[str, Any]:
+def fields_of(statement: Statement, /, **changes: object) -> dict[str, Any]:
     """Return a statement as the dictionary that is signed, with some entries changed."""
     return {**json.loads(encode(statement)), **changes}
 

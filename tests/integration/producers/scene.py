@@ -1,4 +1,4 @@
-"""The scene of the attacks: one installation with producers of different rights, and what may be seen of it from outside."""
+"""The scene of the attacks: one installation, producers of different rights, and all that a door may change."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ SETTINGS = Settings(
 )
 
 
-def pin(target: str, migration: str) -> str:
-    """Find one plan."""
+def pin(_target: str, migration: str) -> str:
+    """Find one plan, on any target."""
     if migration != "add_health_metrics_table":
         raise UnknownMigration("no such plan")
     return PLAN
@@ -121,25 +121,25 @@ class Scene:
         }
         return Request(**{**fields, **changes})
 
-    def approval(self, run: Run, issuer: str = APPROVER, **changes: object) -> Approval:
+    def approval(self, of: Run, issuer: str = APPROVER, **changes: object) -> Approval:
         """Return a proper approval of a run, with some of its fields changed."""
         fields: dict[str, Any] = {
-            "command_id": run.command_id,
-            "run": run.run,
-            "target": run.target,
-            "plan_sha256": run.plan_sha256,
-            "impact_sha256": run.impact_sha256 or IMPACT,
+            "command_id": of.command_id,
+            "run": of.run,
+            "target": of.target,
+            "plan_sha256": of.plan_sha256,
+            "impact_sha256": of.impact_sha256 or IMPACT,
             "reason": MARK,
             **self._common(issuer, timedelta(minutes=50)),
         }
         return Approval(**{**fields, **changes})
 
-    def cancellation(self, run: Run, issuer: str = APPROVER, **changes: object) -> Cancellation:
+    def cancellation(self, of: Run, issuer: str = APPROVER, **changes: object) -> Cancellation:
         """Return a proper cancellation of a run, with some of its fields changed."""
         fields: dict[str, Any] = {
-            "command_id": run.command_id,
-            "run": run.run,
-            "target": run.target,
+            "command_id": of.command_id,
+            "run": of.run,
+            "target": of.target,
             "reason": MARK,
             **self._common(issuer, timedelta(minutes=50)),
         }
@@ -209,6 +209,15 @@ class Scene:
         with psycopg.connect(self.admin_url, autocommit=True) as conn:
             conn.execute(statement, values)  # type: ignore[arg-type]  # a statement of the tests' own
 
+    def an_hour_later(self) -> None:
+        """Let what was asked for until now be so long ago that it counts for no limit any more."""
+        self.sql("UPDATE ledger.commands SET submitted_at = submitted_at - interval '1 hour'")
+
+    def is_sound(self) -> bool:
+        """Return whether the audit chain is."""
+        with transaction(self.engine) as conn:
+            return audit.verify(conn).ok
+
     def written(self) -> Written:
         """Look at everything that a door may change."""
         tables = ("commands", "runs", "approvals", "cancellations", "signing_keys")
@@ -219,7 +228,6 @@ class Scene:
                 for (row,) in conn.execute(f"SELECT to_jsonb(t)::text FROM ledger.{table} AS t ORDER BY 1").fetchall()
             ]
         with transaction(self.engine) as conn:
-            assert audit.verify(conn).ok
             events = tuple(audit.read(conn))
         return Written(tuple(rows), self.broker.client.hlen(f"{self.broker.namespace}:commands.msgs"), events)
 
