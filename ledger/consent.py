@@ -24,7 +24,7 @@ _APPROVE: Final = text(
 _CANCEL: Final = text("SELECT verdict, event FROM ledger.cancel(:run, :by, :envelope)")
 
 _APPROVALS: Final = text("SELECT envelope FROM ledger.approvals WHERE run = :run ORDER BY approved_at DESC")
-_CANCELLATION: Final = text("SELECT envelope FROM ledger.cancellations WHERE run = :run")
+_CANCELLATIONS: Final = text("SELECT envelope FROM ledger.cancellations WHERE run = :run ORDER BY cancelled_at")
 
 _AWAIT: Final = text(
     """
@@ -118,9 +118,9 @@ def approvals(conn: Connection, run: int) -> list[str]:
     return list(conn.execute(_APPROVALS, {"run": run}).scalars())
 
 
-def cancellation(conn: Connection, run: int) -> str | None:
-    """Return the signed cancellation of a run, if there is one."""
-    return conn.execute(_CANCELLATION, {"run": run}).scalar_one_or_none()
+def cancellations(conn: Connection, run: int) -> list[str]:
+    """Return the signed cancellations of a run, the oldest first."""
+    return list(conn.execute(_CANCELLATIONS, {"run": run}).scalars())
 
 
 def await_approval(engine: Engine, claim: Claim, why: str) -> None:

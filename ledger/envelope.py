@@ -78,8 +78,17 @@ def believe(conn: Connection, kind: type[_S], envelope: str, installation: UUID)
         Expired: Its time has passed, or has not come.
     """
     statement = open_statement(kind, envelope, lambda key_id: keys.find_key(conn, key_id))
-    check_meant(statement, installation, conn.execute(_NOW).scalar_one())
+    check_meant_now(conn, statement, installation)
     return statement
+
+
+def check_meant_now(conn: Connection, statement: Statement, installation: UUID) -> None:
+    """See that a statement is meant for this installation and for this moment, by the ledger's clock.
+
+    Raises:
+        BadSignature, Expired: As for `check_meant`.
+    """
+    check_meant(statement, installation, conn.execute(_NOW).scalar_one())
 
 
 def check_meant(statement: Statement, installation: UUID, now: datetime) -> None:

@@ -40,7 +40,8 @@ class Rights:
         """
         if issuer in settings.producers:
             return cls(issuer, settings.producers[issuer], _unlimited=False)
-        if issuer.startswith(LOCAL) and trusts_local_operator(settings):
+        # Who runs the command line speaks for nobody else: a name behind theirs would shed what is configured for them.
+        if issuer.startswith(LOCAL) and "/" not in issuer and trusts_local_operator(settings):
             return cls(issuer, _EVERYTHING, _unlimited=True)
         return cls(issuer, ProducerSettings(), _unlimited=False)
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import structlog
 from dramatiq.brokers.redis import RedisBroker
 from sqlalchemy import Connection, Engine
 
-from ledger import consent, doorbell, runs
+from ledger import consent, doorbell, keys, runs
 from ledger.database import transaction
-from ledger.envelope import believe
+from ledger.envelope import check_meant_now, open_statement
 from ledger.errors import LedgerUnreachable, QueueUnreachable, StepbackError, UnknownRun
 from ledger.installation import installation_id
 from ledger.model import Run
@@ -79,7 +80,9 @@ def _consent(
     known: Run | None = None
     try:
         with transaction(engine) as conn:
-            statement = believe(conn, kind, envelope, installation)
+            # In two steps, so that the refusal of what is out of time names who signed it.
+            statement = open_statement(kind, envelope, partial(keys.find_key, conn))
+            check_meant_now(conn, statement, installation)
             known = _meant(conn, statement)
             act(conn, statement, known)
             return runs.find(conn, known.run)

@@ -70,19 +70,17 @@ class Consent:
         Raises:
             Cancelled: Somebody has who may. A cancellation that nobody signed counts for nothing.
         """
-        envelope = consent.cancellation(conn, self.claim.run)
-        if envelope is None:
-            return
-        try:
-            # Its own time is that of handing it in: a wish to stop does not lapse.
-            stop = open_statement(Cancellation, envelope, partial(keys.find_key, conn))
-            Rights.of(self.settings, stop.issuer).check_consent(
-                self.claim.command.target, self.claim.command.requested_by, to="cancel"
-            )
-        except Refused:
-            return
-        if (stop.run, stop.command_id) == (self.claim.run, self.claim.command.command_id):
-            raise Cancelled(f"it was cancelled by {stop.issuer} before it changed anything")
+        for envelope in consent.cancellations(conn, self.claim.run):
+            try:
+                # Its own time is that of handing it in: a wish to stop does not lapse.
+                stop = open_statement(Cancellation, envelope, partial(keys.find_key, conn))
+                Rights.of(self.settings, stop.issuer).check_consent(
+                    self.claim.command.target, self.claim.command.requested_by, to="cancel"
+                )
+            except Refused:
+                continue
+            if (stop.run, stop.command_id) == (self.claim.run, self.claim.command.command_id):
+                raise Cancelled(f"it was cancelled by {stop.issuer} before it changed anything")
 
     @property
     def needs_approval(self) -> bool:

@@ -36,10 +36,11 @@ COMMENT ON COLUMN ledger.approvals.not_after IS 'From then on it counts for noth
 COMMENT ON COLUMN ledger.approvals.envelope IS 'The signed text, byte for byte';
 
 CREATE TABLE ledger.cancellations (
-    run          bigint PRIMARY KEY REFERENCES ledger.runs,
+    run          bigint NOT NULL REFERENCES ledger.runs,
     cancelled_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     cancelled_by text NOT NULL CHECK (cancelled_by <> ''),
-    envelope     text NOT NULL
+    envelope     text NOT NULL,
+    PRIMARY KEY (run, cancelled_at)
 );
 COMMENT ON TABLE ledger.cancellations IS 'Signed wishes that a run be stopped before it changes anything; rows never change';
 COMMENT ON COLUMN ledger.cancellations.run IS 'What is not wanted any more';
@@ -111,7 +112,10 @@ BEGIN
         RETURN;
     END IF;
     SELECT * INTO STRICT asked FROM ledger.commands WHERE command_id = known.command_id;
-    INSERT INTO ledger.cancellations (run, cancelled_by, envelope) VALUES (subject, by, signed) ON CONFLICT DO NOTHING;
+    -- One that counts for nothing, since its signer's right or key is gone, must not stand in the way of another.
+    INSERT INTO ledger.cancellations (run, cancelled_by, envelope)
+        SELECT subject, by, signed
+         WHERE NOT EXISTS (SELECT FROM ledger.cancellations AS c WHERE c.run = subject AND c.envelope = signed);
     IF NOT FOUND THEN
         RETURN QUERY SELECT 'requested', NULL::jsonb;
         RETURN;
