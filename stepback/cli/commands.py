@@ -9,7 +9,7 @@ import click
 #: Name, module and attribute, what it does; in the order in which somebody meets them.
 COMMANDS = {
     "demo": ("stepback.cli.serve", "demo", "The whole story on embedded servers, in about a minute."),
-    "up": ("stepback.cli.serve", "up", "Run a worker, and servers where no URL is configured."),
+    "up": ("stepback.cli.serve", "up", "Run worker, monitor and gateway, and servers where no URL is set."),
     "init": ("stepback.cli.init", "init", "Bring the ledger's and every target's schema up to date."),
     "register": ("stepback.cli.register", "register", "Validate plans and put them in the registry."),
     "plan": ("stepback.cli.plan", "plan", "Show what a rollback would do; changes nothing."),
@@ -27,10 +27,10 @@ COMMANDS = {
     "env": ("stepback.cli.env", "env", "Print the URLs in use as shell exports."),
     "audit": ("stepback.cli.audit", "audit", "Read, verify and export the audit log."),
     "worker": ("stepback.cli.serve", "worker", "Run one worker process."),
-    "stream": ("stepback.cli.stream", "stream", "Take commands from a Redis stream."),
-    "outbox": ("stepback.cli.outbox", "outbox", "Relay what applications ask for in their own databases."),
     "monitor": ("stepback.cli.serve", "monitor", "Watch over everything, and tell who must know."),
     "gateway": ("stepback.cli.gateway", "gateway", "Take signed commands by HTTP."),
+    "outbox": ("stepback.cli.outbox", "outbox", "Relay what applications ask for in their own databases."),
+    "stream": ("stepback.cli.stream", "stream", "Take commands from a Redis stream."),
 }
 
 

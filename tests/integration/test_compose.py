@@ -25,6 +25,8 @@ from tests.compose import ROOT, environment, filled, healthcheck, lay_out, mount
 from tests.fix_tools import Tool
 
 _SETTINGS = {"fsync": "off", "log_statement": "all", "log_min_duration_statement": "0"}
+#: Of sql/roles.sql, one for each kind of process.
+_GROUPS = ("producer", "consent", "worker", "monitor", "auditor", "operator")
 _DEPLOYING = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
 
 #: What each role may do to each relation and function of the ledger.
@@ -200,7 +202,8 @@ def test_rights_in_the_ledger_are_those_of_embedded_servers(cluster: Postgres, e
     found, expected = (_asked(server, _RIGHTS) for server in (cluster, embedded))
 
     assert found == expected
-    assert {role for role, _, _ in found} == {"stepback_app", "stepback_owner"}
+    groups = {f"stepback_ledger_{group}" for group in _GROUPS}
+    assert {role for role, _, _ in found} == {"stepback_app", "stepback_owner", *groups}
 
 
 def _asked(server: Postgres, query: str, *arguments: list[str]) -> list[tuple[object, ...]]:
@@ -275,7 +278,7 @@ def test_redis_keeps_what_it_has_and_asks_for_its_password(installed: CommandLin
 
 def test_the_steps_of_the_documentation_succeed(cluster: Postgres, installed: CommandLine, tmp_path: Path) -> None:
     """docs/deploying.md's migration is rolled back and recovered by a worker with the environment of its service."""
-    (sql,) = re.findall(r"^```sql\n(.*?)^```$", _DEPLOYING, re.MULTILINE | re.DOTALL)
+    sql, *_logins = re.findall(r"^```sql\n(.*?)^```$", _DEPLOYING, re.MULTILINE | re.DOTALL)
     typed = re.findall(r"^\$ docker compose exec monitor stepback (.*)$", _DEPLOYING, re.MULTILINE)
     log = tmp_path / "worker.log"
     application = f"postgresql://goodbuy_app:{password('APPLICATION_PASSWORD')}@postgres:5432/goodbuy_hq"

@@ -152,7 +152,13 @@ def test_ports_are_for_this_host_only() -> None:
     """Whatever is published is so on loopback; servers, and workers of which there may be many, publish nothing."""
     ports = {name: found.get("ports", []) for name, found in services().items()}
 
-    assert {name for name, each in ports.items() if each} == {"monitor", "prometheus", "alertmanager", "grafana"}
+    assert {name for name, each in ports.items() if each} == {
+        "monitor",
+        "gateway",
+        "prometheus",
+        "alertmanager",
+        "grafana",
+    }
     assert all(re.fullmatch(r"127\.0\.0\.1:(\d+):\1", port) for each in ports.values() for port in each)
 
 
