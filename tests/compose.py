@@ -20,7 +20,7 @@ VARIABLE = re.compile(r"\$\{(\w+):\?[^}]+\}")
 IN_URL = re.compile(r"://[^/@\s:]*:(\$\{[^}]*\}|[^@/\s]*)@")
 
 #: The services that run our own image.
-OURS = ("init", "worker", "monitor")
+OURS = ("init", "worker", "monitor", "gateway")
 
 
 @dataclass(frozen=True)
