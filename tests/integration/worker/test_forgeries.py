@@ -57,45 +57,46 @@ _ALTERED = (
 )
 
 
-@pytest.mark.parametrize("altered", _ALTERED, ids=[altered.name for altered in _ALTERED])
-def test_a_command_altered_in_the_ledger_is_not_carried_out(hands: Hands, altered: Altered) -> None:
+def test_a_command_altered_in_the_ledger_is_not_carried_out(hands: Hands, subtests: pytest.Subtests) -> None:
     """What the worker carries out is what was signed: any field that differs ends the run, nothing changed."""
     hands.engine.plan("DROP TABLE items;", migration="other")
-    command, run = hands.queue(BOLD)
-    hands.sql(f"UPDATE ledger.commands SET {altered.assignment} WHERE command_id = %s", command.command_id)
+    for altered in _ALTERED:
+        with subtests.test(altered.name):
+            command, run = hands.queue(BOLD)
+            hands.sql(f"UPDATE ledger.commands SET {altered.assignment} WHERE command_id = %s", command.command_id)
 
-    hands.deliver(command)
+            hands.deliver(command)
 
-    assert_refused(hands, hands.find(run), altered.code)
+            assert_refused(hands, hands.find(run), altered.code)
 
 
-@pytest.mark.parametrize(
-    "assignment",
-    [
-        "policy = 'overwrite'",
-        "policy = NULL",
-        'conditions = \'{"items": "true"}\'',
-        "conditions = NULL",
-        "report = 'SELECT 2'",
-        "report = NULL",
-        "migration = 'other'",
-        "subject_run = subject_run + 1",
-        f"target = '{TWIN}'",
-    ],
+_RECOVERIES = (
+    "policy = 'overwrite'",
+    "policy = NULL",
+    'conditions = \'{"items": "true"}\'',
+    "conditions = NULL",
+    "report = 'SELECT 2'",
+    "report = NULL",
+    "migration = 'other'",
+    f"target = '{TWIN}'",
 )
-def test_a_recovery_altered_in_the_ledger_is_not_carried_out(hands: Hands, assignment: str) -> None:
+
+
+def test_a_recovery_altered_in_the_ledger_is_not_carried_out(hands: Hands, subtests: pytest.Subtests) -> None:
     """What a recovery overwrites, brings back and reports is what was signed."""
     rollback = completed(hands.carry_out(BOLD))
     asked = {"policy": Policy.ASIDE, "conditions": {"items": "id = 1"}, "report": "SELECT 1"}
-    command, run = hands.queue(BOLD, kind=Kind.RECOVER, subject_run=rollback.run, **asked)
-    hands.sql(f"UPDATE ledger.commands SET {assignment} WHERE command_id = %s", command.command_id)
+    for assignment in _RECOVERIES:
+        with subtests.test(assignment):
+            command, run = hands.queue(BOLD, kind=Kind.RECOVER, subject_run=rollback.run, **asked)
+            hands.sql(f"UPDATE ledger.commands SET {assignment} WHERE command_id = %s", command.command_id)
 
-    hands.deliver(command)
+            hands.deliver(command)
 
-    found = hands.find(run)
-    assert found.error is not None
-    assert (found.state, found.error.code) == (State.REFUSED, "bad_signature"), ended(found)
-    assert hands.engine.query("SELECT to_regclass('items') IS NULL AS gone") == [{"gone": True}]
+            found = hands.find(run)
+            assert found.error is not None
+            assert (found.state, found.error.code) == (State.REFUSED, "bad_signature"), ended(found)
+            assert hands.engine.query("SELECT to_regclass('items') IS NULL AS gone") == [{"gone": True}]
 
 
 def assert_refused(hands: Hands, run: Run, code: str) -> None:
@@ -205,40 +206,48 @@ def forge_approval(hands: Hands, run: Run, envelope: str) -> None:
     hands.sql("UPDATE ledger.runs SET state = 'queued' WHERE run = %s", run.run)
 
 
-@pytest.mark.parametrize("envelope", _APPROVALS.values(), ids=list(_APPROVALS))
-def test_a_forged_approval_counts_for_nothing(hands: Hands, envelope: Callable[[Hands, Run], str]) -> None:
-    """Whatever the columns say, the run waits again; and a proper approval after it still counts."""
-    hands.producers = {**PRODUCERS, f"{CAREFUL}/x": ProducerSettings(approves=("*",))}
-    hands.producers = {**hands.producers, CAREFUL: PRODUCERS[CAREFUL].model_copy(update={"approves": ("*",)})}
+def test_a_forged_approval_counts_for_nothing(hands: Hands, subtests: pytest.Subtests) -> None:
+    """Whatever the columns say, the run waits again; and a proper approval after all of them still counts."""
+    # They may approve what others ask for: that they may not approve this is not for want of a right.
+    may = ProducerSettings(approves=("*",))
+    careful = PRODUCERS[CAREFUL].model_copy(update={"approves": ("*",)})
+    hands.producers = {**PRODUCERS, CAREFUL: careful, f"{CAREFUL}/x": may}
     waiting = hands.carry_out()
-    forge_approval(hands, waiting, envelope(hands, waiting))
+    for name, envelope in _APPROVALS.items():
+        with subtests.test(name):
+            forge_approval(hands, waiting, envelope(hands, waiting))
 
-    again = hands.again(waiting)
+            again = hands.again(waiting)
 
-    assert (again.state, hands.is_untouched()) == (State.AWAITING_APPROVAL, True), ended(again)
-    assert hands.told(again)[-1] == "approval_awaited"
-    hands.approve(again)
-    completed(hands.again(again))
+            assert (again.state, hands.is_untouched()) == (State.AWAITING_APPROVAL, True), ended(again)
+            assert hands.told(again)[-1] == "approval_awaited"
+
+    hands.approve(waiting)
+    completed(hands.again(waiting))
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
+_PUSHES = (
+    ("UPDATE ledger.runs SET state = 'queued'",),
+    ("UPDATE ledger.commands SET needs_approval = false", "UPDATE ledger.runs SET state = 'queued'"),
+    ("UPDATE ledger.runs SET state = 'queued', phase = 'apply', attempt = 7, impact_sha256 = repeat('0', 64)",),
+    (
         "UPDATE ledger.runs SET state = 'queued'",
-        "UPDATE ledger.commands SET needs_approval = false; UPDATE ledger.runs SET state = 'queued'",
-        "UPDATE ledger.runs SET state = 'queued', phase = 'apply', attempt = 7, impact_sha256 = repeat('0', 64)",
-        "UPDATE ledger.runs SET state = 'queued'; UPDATE ledger.runs SET state = 'in_progress', worker = 'w0', lease_until = now() - interval '1 minute'",
-    ],
+        "UPDATE ledger.runs SET state = 'in_progress', worker = 'w0', lease_until = now() - interval '1 minute'",
+    ),
 )
-def test_a_run_that_is_pushed_on_waits_again(hands: Hands, statement: str) -> None:
+
+
+def test_a_run_that_is_pushed_on_waits_again(hands: Hands, subtests: pytest.Subtests) -> None:
     """Neither another state nor a word that no approval is needed takes the place of one."""
     waiting = hands.carry_out()
-    for each in statement.split("; "):
-        hands.sql(each)
+    for statements in _PUSHES:
+        with subtests.test(statements[-1]):
+            for statement in statements:
+                hands.sql(statement)
 
-    again = hands.again(waiting)
+            again = hands.again(waiting)
 
-    assert (again.state, hands.is_untouched()) == (State.AWAITING_APPROVAL, True), ended(again)
+            assert (again.state, hands.is_untouched()) == (State.AWAITING_APPROVAL, True), ended(again)
 
 
 def test_an_approval_of_what_is_then_altered_is_not_one_of_that(hands: Hands) -> None:
@@ -271,24 +280,22 @@ def forge_cancellation(hands: Hands, run: int, envelope: str) -> None:
     hands.sql(statement, run, APPROVER, envelope)
 
 
-@pytest.mark.parametrize("envelope", _CANCELLATIONS.values(), ids=list(_CANCELLATIONS))
-def test_a_forged_cancellation_counts_for_nothing(hands: Hands, envelope: Callable[[Hands, Run], str]) -> None:
+def test_a_forged_cancellation_counts_for_nothing(hands: Hands) -> None:
     """Nobody stops a run without a signature, and a run is not stopped by what was signed about another."""
     command, run = hands.queue(BOLD)
-    forge_cancellation(hands, run, envelope(hands, hands.find(run)))
+    for envelope in _CANCELLATIONS.values():
+        forge_cancellation(hands, run, envelope(hands, hands.find(run)))
 
     hands.deliver(command)
 
     completed(hands.find(run))
 
 
-@pytest.mark.parametrize("envelope", _CANCELLATIONS.values(), ids=list(_CANCELLATIONS))
-def test_a_forged_cancellation_stands_in_no_proper_ones_way(
-    hands: Hands, envelope: Callable[[Hands, Run], str]
-) -> None:
+def test_a_forged_cancellation_stands_in_no_proper_ones_way(hands: Hands) -> None:
     """Written first, it would else keep everybody from stopping the run."""
     command, run = hands.queue(BOLD)
-    forge_cancellation(hands, run, envelope(hands, hands.find(run)))
+    for envelope in _CANCELLATIONS.values():
+        forge_cancellation(hands, run, envelope(hands, hands.find(run)))
     hands.engine.at = once_at("preflight_journaled", lambda: hands.cancel(run))
 
     hands.deliver(command)
