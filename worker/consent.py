@@ -79,7 +79,7 @@ class Consent:
                 )
             except Refused:
                 continue
-            if (stop.run, stop.command_id) == (self.claim.run, self.claim.command.command_id):
+            if self._is_of_this_run(stop):
                 raise Cancelled(f"it was cancelled by {stop.issuer} before it changed anything")
 
     @property
@@ -104,7 +104,7 @@ class Consent:
             except Refused as error:
                 why = error.message
                 continue
-            if (approval.run, approval.command_id) != (self.claim.run, self.claim.command.command_id):
+            if not self._is_of_this_run(approval):
                 why = "the approval is that of another run"
             elif (approval.plan_sha256, approval.impact_sha256) != (plan_sha256, impact_sha256):
                 why = "what was approved is not what the run would do now"
@@ -115,6 +115,11 @@ class Consent:
             f"run {run} waits for an approval: {why}; `stepback show {run}` tells what it would do, and somebody other"
             f" than {self.claim.command.requested_by} lets it with `stepback approve {run}`"
         )
+
+    def _is_of_this_run(self, said: Approval | Cancellation) -> bool:
+        """Return whether run, command and target are this one's; the door compares the same."""
+        command = self.claim.command
+        return (said.run, said.command_id, said.target) == (self.claim.run, command.command_id, command.target)
 
     def _check_approver(self, approval: Approval) -> None:
         command = self.claim.command

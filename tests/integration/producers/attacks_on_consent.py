@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 from joserfc.jwk import OKPKey
@@ -108,8 +109,9 @@ def _revoked_approver(scene: Scene) -> str:
     return envelope
 
 
-def _past(**since: int) -> dict[str, object]:
-    at = datetime.now(UTC) - timedelta(**since)
+def _past() -> dict[str, Any]:
+    """Return the times of a statement that counted for a minute, two minutes ago."""
+    at = datetime.now(UTC) - timedelta(minutes=2)
     return {"issued_at": at, "not_after": at + timedelta(minutes=1)}
 
 
@@ -157,7 +159,7 @@ ATTACKS = (
         Scene.approve,
     ),
     # -- when, and for whom
-    _approves("an approval whose time has passed", "expired", **_past(minutes=2)),
+    _approves("an approval whose time has passed", "expired", **_past()),
     _approves(
         "an approval from the future",
         "expired",
@@ -209,7 +211,7 @@ ATTACKS = (
     _cancels("a cancellation of another command", "unknown_run", command_id=uuid4()),
     _cancels("a cancellation of another target", "unknown_run", target="goodbuy_test"),
     _cancels("a cancellation for another installation", "bad_signature", audience=str(uuid4())),
-    _cancels("a cancellation whose time has passed", "expired", **_past(minutes=2)),
+    _cancels("a cancellation whose time has passed", "expired", **_past()),
     _cancels(
         "a cancellation for two hours", "bad_request", not_after=datetime.now(UTC) + timedelta(hours=2), actor="unknown"
     ),

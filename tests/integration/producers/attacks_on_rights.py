@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 from ledger.model import Kind
@@ -16,10 +17,10 @@ def _asks(name: str, issuer: str, code: str = "not_allowed", key: str | None = N
     return Attack(name, code, lambda scene: sign(scene.request(issuer, **changes), scene.key(key or issuer)), issuer)
 
 
-def _at_the_limit(scene: Scene, **changes: object) -> str:
+def _at_the_limit(scene: Scene) -> str:
     for _ in range(3):
         scene.queued(BILLING)
-    return scene.envelope(**changes)
+    return scene.envelope()
 
 
 def _purge_counts(scene: Scene) -> str:
@@ -53,10 +54,10 @@ def _id_before(scene: Scene) -> str:
     return scene.envelope(command_id=str(run.command_id).upper())
 
 
-def _other_wish(scene: Scene, **changes: object) -> Handed:
+def _other_wish(scene: Scene, **changes: Any) -> Handed:  # noqa: ANN401 - any field of a request
     key = f"wish {uuid4()}"
     first = scene.door.submit(scene.envelope(reason="proper"), idempotency_key=key)
-    subject = {"subject_run": first.run} if changes.get("kind") is Kind.RECOVER else {}
+    subject: dict[str, Any] = {"subject_run": first.run} if changes.get("kind") is Kind.RECOVER else {}
     return Handed(scene.envelope(**{**changes, **subject}), key)
 
 

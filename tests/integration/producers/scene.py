@@ -207,7 +207,7 @@ class Scene:
     def sql(self, statement: str, values: tuple[object, ...] = ()) -> None:
         """Execute a statement in the ledger as its superuser."""
         with psycopg.connect(self.admin_url, autocommit=True) as conn:
-            conn.execute(statement, values)  # type: ignore[arg-type]  # a statement of the tests' own
+            conn.execute(statement, values)
 
     def an_hour_later(self) -> None:
         """Let what was asked for until now be so long ago that it counts for no limit any more."""

@@ -25,12 +25,14 @@ CAREFUL = "service:careful"
 #: Whose commands do not.
 BOLD = "service:bold"
 APPROVER = "service:auditor"
+#: Another name of the target.
+TWIN = "twin"
 
 _ASKS = frozenset({"rollback", "recover", "validate"})
 PRODUCERS: Mapping[str, ProducerSettings] = {
-    CAREFUL: ProducerSettings(kinds=_ASKS, targets=(TARGET,), approval=True),
-    BOLD: ProducerSettings(kinds=_ASKS, targets=(TARGET,)),
-    APPROVER: ProducerSettings(approves=(TARGET,)),
+    CAREFUL: ProducerSettings(kinds=_ASKS, targets=(TARGET, TWIN), approval=True),
+    BOLD: ProducerSettings(kinds=_ASKS, targets=(TARGET, TWIN)),
+    APPROVER: ProducerSettings(approves=(TARGET, TWIN)),
 }
 ROWS = "CREATE TABLE items (id int PRIMARY KEY, price numeric); INSERT INTO items VALUES (1, 2.5), (2, 3.5);"
 
@@ -52,7 +54,10 @@ class Hands:
     @property
     def settings(self) -> Settings:
         """What the worker is configured with: nobody is trusted but the producers that are named."""
-        return self.engine.settings.model_copy(update={"producers": dict(self.producers)})
+        settings = self.engine.settings
+        # Two names of one database: what is asked for on one must not be carried out on the other.
+        targets = {**settings.targets, TWIN: settings.targets[TARGET]}
+        return settings.model_copy(update={"producers": dict(self.producers), "targets": targets})
 
     # -- commands ---------------------------------------------------------------
 
@@ -92,20 +97,20 @@ class Hands:
         """Return an issuer's key, registered."""
         return signing.known_key(self.engine.ledger, issuer)
 
-    def approval(self, run: Run, issuer: str = APPROVER, **changes: object) -> Approval:
+    def approval(self, of: Run, issuer: str = APPROVER, **changes: object) -> Approval:
         """Return a proper approval of what a run waits with, with some fields changed."""
         return Approval(
             **{
-                **self._common(run, issuer),
-                "plan_sha256": run.plan_sha256,
-                "impact_sha256": run.impact_sha256 or "0" * 64,
+                **self._common(of, issuer),
+                "plan_sha256": of.plan_sha256,
+                "impact_sha256": of.impact_sha256 or "0" * 64,
                 **changes,
             }
         )
 
-    def cancellation(self, run: Run, issuer: str = APPROVER, **changes: object) -> Cancellation:
+    def cancellation(self, of: Run, issuer: str = APPROVER, **changes: object) -> Cancellation:
         """Return a proper cancellation of a run, with some fields changed."""
-        return Cancellation(**{**self._common(run, issuer), **changes})
+        return Cancellation(**{**self._common(of, issuer), **changes})
 
     def approve(self, run: Run, issuer: str = APPROVER, **changes: object) -> None:
         """Approve a run, as the door does."""
@@ -138,7 +143,7 @@ class Hands:
         """Execute a statement in the ledger as its superuser, past every trigger."""
         with psycopg.connect(self.admin_url, autocommit=True) as conn:
             conn.execute("SET session_replication_role = replica")
-            conn.execute(statement, values)  # type: ignore[arg-type]  # a statement of the tests' own
+            conn.execute(statement, values)
 
     def is_untouched(self) -> bool:
         """Return whether the application's table is as it was, and nothing of Stepback's says anything else."""
