@@ -73,8 +73,17 @@ def redact_entry(_logger: object, _method: str, entry: EventDict) -> EventDict:
 
 def redacted(text: str) -> str:
     """Return a text without passwords, tokens, private keys and signed commands; any other text as it is."""
-    if _is_harmless(text):
-        return text
+    return text if _is_harmless(text) else _masked(text)
+
+
+def _is_harmless(text: str) -> bool:
+    if _HARMLESS.fullmatch(text) is None:
+        return False
+    lower = text.lower()
+    return not any(word in lower for word in _HARMFUL_WORDS)
+
+
+def _masked(text: str) -> str:
     text = _PEM.sub(REDACTED, text)
     text = _PRINTED.sub(rf'\1"{REDACTED}"', text)
     text = _SQL.sub(rf"\1'{REDACTED}'", text)
@@ -86,13 +95,6 @@ def redacted(text: str) -> str:
     if "://" in text and "@" in text:
         text = _WITHOUT_BLANKS.sub(_without_password, _WEB.sub(rf"\1{REDACTED}@", text))
     return text
-
-
-def _is_harmless(text: str) -> bool:
-    if _HARMLESS.fullmatch(text) is None:
-        return False
-    lower = text.lower()
-    return not any(word in lower for word in _HARMFUL_WORDS)
 
 
 def _without_password(found: re.Match[str]) -> str:
