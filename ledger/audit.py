@@ -173,8 +173,8 @@ def observe_failures(observer: Callable[[], None]) -> None:
 
 
 def _tell(appended: AuditEvent) -> None:
-    fields = asdict(appended)
-    log.info(fields.pop("type"), **{**fields, "event_id": str(appended.event_id)})
+    fields = {name: value for name, value in vars(appended).items() if name != "type"}
+    log.info(appended.type, **{**fields, "event_id": str(appended.event_id)})
     for observer in _observers:
         observer(appended)
 

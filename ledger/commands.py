@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, text
@@ -99,7 +99,8 @@ def record(conn: Connection, entries: Sequence[Entry]) -> list[Recorded | Refuse
 
 def _document(entry: Entry) -> dict[str, Any]:
     command = {
-        **asdict(entry.command),
+        # Not dataclasses.asdict, which copies every value, to the letter: a batch would take twice as long.
+        **vars(entry.command),
         "command_id": str(entry.command.command_id),
         "not_after": entry.command.not_after.isoformat(),
         "conditions": None if entry.command.conditions is None else dict(entry.command.conditions),

@@ -144,8 +144,8 @@ def decode(kind: type[_S], payload: bytes) -> _S:
     if "statement" in kind.__dataclass_fields__ and "statement" not in fields:
         raise BadRequest(f"what is signed is not a {kind.what}: see statement")
     try:
-        # From JSON again, not from the dict: only there does strict mean "a string that is a UUID".
-        found: _S = _adapter(kind).validate_json(json.dumps(fields))
+        # From the JSON, not from the dict: only there does strict mean "a string that is a UUID".
+        found: _S = _adapter(kind).validate_json(payload)
     except ValidationError as error:
         raise BadRequest(_explain(kind, error)) from None
     found.check()

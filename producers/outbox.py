@@ -109,10 +109,12 @@ class Relay:
 
 
 def _answer(conn: Connection, answers: Sequence[Answer]) -> None:
+    accepted: list[tuple[UUID, int]] = []
     for command_id, answer in answers:
         match answer:
             # Without the bell it is in the ledger all the same, and the reconciler will find it there.
             case Submitted(run=run) | NotRung(run=run):
-                rows.accept(conn, command_id, run)
+                accepted.append((command_id, run))
             case StepbackError():
                 rows.refuse(conn, command_id, answer)
+    rows.accept(conn, accepted)

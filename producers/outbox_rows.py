@@ -109,9 +109,10 @@ def take_signed(conn: Connection, limit: int) -> list[Signed]:
     return [Signed(**row) for row in conn.execute(_TAKE_SIGNED, [limit])]
 
 
-def accept(conn: Connection, command_id: UUID, run: int) -> None:
-    """Tell whoever asked the number of the run."""
-    conn.execute(_ACCEPTED, [run, command_id])
+def accept(conn: Connection, runs: Iterable[tuple[UUID, int]]) -> None:
+    """Tell whoever asked the number of the run, for each command."""
+    with conn.cursor() as cursor:
+        cursor.executemany(_ACCEPTED, [(run, command_id) for command_id, run in runs])
 
 
 def refuse(conn: Connection, command_id: UUID, error: StepbackError) -> None:
