@@ -10,7 +10,7 @@ from ledger import audit
 from ledger.claims import append_as, write_as
 from ledger.database import transaction
 from ledger.errors import Expired, ImpactChanged, NotAllowed, NotAwaiting
-from ledger.model import Phase, State
+from ledger.model import Phase
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -53,6 +53,8 @@ def approve(conn: Connection, approval: Approval, envelope: str) -> None:
         approval: Verified, and its issuer's right to it as well.
         envelope: The signed text, which the worker verifies again.
 
+    The same text again, once it is written down, changes nothing.
+
     Raises:
         NotAwaiting: The run does not wait, or does not any more.
         NotAllowed: Whoever approves is who asks.
@@ -85,10 +87,11 @@ def approve(conn: Connection, approval: Approval, envelope: str) -> None:
             )
         case "expired":
             raise Expired("the time until which the approval counts has passed; sign a new one")
-    audit.announce(conn, found.event)
+    if found.event is not None:
+        audit.announce(conn, found.event)
 
 
-def cancel(conn: Connection, cancellation: Cancellation, envelope: str) -> State:
+def cancel(conn: Connection, cancellation: Cancellation, envelope: str) -> None:
     """End a run that no worker has in hand, or ask for the end of one that a worker has; it is audited.
 
     Args:
@@ -96,8 +99,8 @@ def cancel(conn: Connection, cancellation: Cancellation, envelope: str) -> State
         cancellation: Verified, and its issuer's right to it as well.
         envelope: The signed text, which the worker verifies again.
 
-    Returns:
-        CANCELLED, or IN_PROGRESS where the worker stops before it changes anything, unless it just has.
+    A worker stops before it changes anything, unless it just has. The same text again, once it is written down, changes
+    nothing.
 
     Raises:
         NotAwaiting: The run has ended.
@@ -110,7 +113,6 @@ def cancel(conn: Connection, cancellation: Cancellation, envelope: str) -> State
         )
     if found.event is not None:
         audit.announce(conn, found.event)
-    return State.CANCELLED if found.verdict == "cancelled" else State.IN_PROGRESS
 
 
 def approvals(conn: Connection, run: int) -> list[str]:

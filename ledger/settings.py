@@ -162,6 +162,8 @@ class OutboxSettings(_Database):
 class StreamSettings(_Section):
     """The Redis stream that commands come in by."""
 
+    #: Whether `stepback up` reads it; `stepback stream` does so regardless.
+    enabled: bool = False
     name: Annotated[str, Field(min_length=1)] = "stepback.commands"
     #: Consumers of one group share the entries.
     group: Annotated[str, Field(min_length=1)] = "stepback"

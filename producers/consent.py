@@ -15,7 +15,7 @@ from ledger.database import transaction
 from ledger.envelope import check_meant_now, open_statement
 from ledger.errors import LedgerUnreachable, QueueUnreachable, StepbackError, UnknownRun
 from ledger.installation import installation_id
-from ledger.model import Run
+from ledger.model import Run, State
 from ledger.rights import Rights
 from ledger.settings import Settings
 from ledger.statements import Approval, Cancellation
@@ -45,6 +45,9 @@ def approve(envelope: str, *, engine: Engine, broker: RedisBroker, settings: Set
         consent.approve(conn, approval, envelope)
 
     run = _consent(Approval, envelope, engine, via, act)
+    if run.state is not State.QUEUED:
+        # The same approval again, and the run has gone on since.
+        return run
     try:
         doorbell.ring(broker, run.command_id)
     except QueueUnreachable as error:

@@ -1,4 +1,4 @@
-"""A worker, a monitor or a gateway in a child process of its own, which never outlives whoever started it."""
+"""A worker, a monitor or a door in a child process of its own, which never outlives whoever started it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ STOP_SECONDS = 40.0
 
 
 class ChildProcess:
-    """One running worker, monitor or gateway; as a context manager it is stopped at the end of the block."""
+    """One running worker, monitor or door; as a context manager it is stopped at the end of the block."""
 
     def __init__(self, command: str, environ: Mapping[str, str], *, log: IO[bytes] | None = None) -> None:
         """Start it.
 
         Args:
-            command: Of `stepback`: "worker", "monitor" or "gateway".
+            command: Of `stepback`: one that takes `--until-eof`, such as "worker".
             environ: Its whole environment.
             log: Takes its log; None: it goes where ours goes.
         """

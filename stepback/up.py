@@ -1,10 +1,10 @@
-"""`stepback up`: servers where no URL is configured; worker, monitor and gateway, started again when they die."""
+"""`stepback up`: servers where no URL is configured; worker, monitor and doors, started again when they die."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,8 +20,6 @@ from stepback.installing import install_all
 from stepback.sample import TARGET
 from stepback.serving import make_data_folder, register_sample, servers_for
 
-#: What runs beside the servers.
-_COMMANDS = ("worker", "monitor", "gateway")
 #: Pauses between a death and the next start.
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -44,7 +42,7 @@ def up(settings: Settings, say: Say, environ: Mapping[str, str] = os.environ) ->
         environ: What the settings were loaded from, for the children.
 
     Returns:
-        The exit code: 0 unless the worker, the monitor or the gateway cannot start.
+        The exit code: 0 unless one of the processes cannot start.
     """
     make_data_folder(settings.data)
     try:
@@ -52,7 +50,7 @@ def up(settings: Settings, say: Say, environ: Mapping[str, str] = os.environ) ->
             with Installation(served) as here:
                 _prepare(here, say, sample=has_sample(settings))
             say(_what_is_served(served))
-            return _supervise({**environ, **as_environment(served)}, say)
+            return _supervise(_commands(served), {**environ, **as_environment(served)}, say)
     except KeyboardInterrupt:
         say("stopped; the data stays, `stepback up` goes on with it")
         return 0
@@ -76,6 +74,12 @@ def _prepare(here: Installation, say: Say, *, sample: bool) -> None:
         say(f"{each.what} {each.name}: {trouble}")
     if sample:
         say(f"plans registered: {', '.join(register_sample(here))}")
+
+
+def _commands(settings: Settings) -> list[str]:
+    """Return what runs beside the servers: of the doors those that have somewhere to look."""
+    doors = {"outbox": bool(settings.outboxes), "stream": settings.stream.enabled}
+    return ["worker", "monitor", "gateway", *(door for door, is_wanted in doors.items() if is_wanted)]
 
 
 class _Supervised:
@@ -109,8 +113,8 @@ class _Supervised:
         return None
 
 
-def _supervise(environ: Mapping[str, str], say: Say) -> int:
-    children = [_Supervised(command, environ, say) for command in _COMMANDS]
+def _supervise(commands: Sequence[str], environ: Mapping[str, str], say: Say) -> int:
+    children = [_Supervised(command, environ, say) for command in commands]
     try:
         while True:
             for child in children:
@@ -146,6 +150,8 @@ def _what_is_served(settings: Settings) -> str:
             f"metrics of the monitor: http://{monitor.metrics_host}:{ports[1]}/metrics",
             f"metrics of the gateway: http://{gateway.metrics_host}:{ports[2]}/metrics",
             f"gateway for signed commands: http://{gateway.host}:{ports[3]}, described at /openapi.json",
+            f"outboxes: {', '.join(sorted(settings.outboxes)) or 'none configured'}",
+            f"Redis stream: {settings.stream.name if settings.stream.enabled else 'not read; [stream] enabled = true'}",
             f"Alertmanager: {told}",
             f"rights: {_rights(settings)}",
             "in another terminal, in this folder and with the same STEPBACK_ variables:",

@@ -37,8 +37,9 @@ _UNKNOWN: Final = {
     "unknown_target": "there is no such target, or none that the issuer may see",
     "unknown_run": "there is no such run, or none that the issuer may see",
 }
-#: Seconds after which it makes sense to try again.
-_RETRY_AFTER: Final = {"limit_reached": 60, "ledger_unreachable": 2, "queue_unreachable": 2, "target_unreachable": 5}
+#: Seconds after which it makes sense to try again. When an hourly limit has room again depends on what was asked within
+#: the hour, so that `limit_reached` names no time.
+_RETRY_AFTER: Final = {"ledger_unreachable": 2, "queue_unreachable": 2, "target_unreachable": 5}
 #: A 401 has to say how one gets in (RFC 9110).
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="stepback"'}
 #: Code words for what goes wrong before anything signed is looked at.

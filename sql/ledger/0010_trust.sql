@@ -67,7 +67,10 @@ DECLARE
 BEGIN
     SELECT * INTO waiting FROM ledger.runs WHERE run = subject FOR NO KEY UPDATE;
     IF NOT FOUND OR waiting.state <> 'awaiting_approval' THEN
-        RETURN QUERY SELECT 'not_awaiting', NULL::jsonb;
+        -- Whoever got no answer sends the same again. Where the run waits anew, it is judged anew.
+        RETURN QUERY SELECT CASE WHEN EXISTS (
+            SELECT FROM ledger.approvals AS a WHERE a.run = subject AND a.approved_by = by AND a.envelope = signed
+        ) THEN 'known' ELSE 'not_awaiting' END, NULL::jsonb;
         RETURN;
     END IF;
     SELECT * INTO STRICT asked FROM ledger.commands WHERE command_id = waiting.command_id;
@@ -107,19 +110,19 @@ DECLARE
     told jsonb := jsonb_build_object('envelope_sha256', encode(sha256(convert_to(signed, 'UTF8')), 'hex'));
 BEGIN
     SELECT * INTO known FROM ledger.runs WHERE run = subject FOR NO KEY UPDATE;
-    IF NOT FOUND OR known.state NOT IN ('queued', 'in_progress', 'awaiting_approval') THEN
+    -- Whoever got no answer sends the same again, whatever has become of the run since.
+    IF EXISTS (SELECT FROM ledger.cancellations AS c
+                WHERE c.run = subject AND c.cancelled_by = by AND c.envelope = signed) THEN
+        RETURN QUERY SELECT 'known', NULL::jsonb;
+        RETURN;
+    END IF;
+    IF known.run IS NULL OR known.state NOT IN ('queued', 'in_progress', 'awaiting_approval') THEN
         RETURN QUERY SELECT 'ended', NULL::jsonb;
         RETURN;
     END IF;
     SELECT * INTO STRICT asked FROM ledger.commands WHERE command_id = known.command_id;
     -- One that counts for nothing, since its signer's right or key is gone, must not stand in the way of another.
-    INSERT INTO ledger.cancellations (run, cancelled_by, envelope)
-        SELECT subject, by, signed
-         WHERE NOT EXISTS (SELECT FROM ledger.cancellations AS c WHERE c.run = subject AND c.envelope = signed);
-    IF NOT FOUND THEN
-        RETURN QUERY SELECT 'requested', NULL::jsonb;
-        RETURN;
-    END IF;
+    INSERT INTO ledger.cancellations (run, cancelled_by, envelope) VALUES (subject, by, signed);
     IF known.state = 'in_progress' THEN
         RETURN QUERY SELECT 'requested', to_jsonb(ledger.append_audit_event(
             'cancellation_requested', by, 'ok', subject, NULL, asked.target, NULL, NULL, told));

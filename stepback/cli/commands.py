@@ -9,7 +9,7 @@ import click
 #: Name, module and attribute, what it does; in the order in which somebody meets them.
 COMMANDS = {
     "demo": ("stepback.cli.serve", "demo", "The whole story on embedded servers, in about a minute."),
-    "up": ("stepback.cli.serve", "up", "Run worker, monitor and gateway, and servers where no URL is set."),
+    "up": ("stepback.cli.serve", "up", "Run worker, monitor and doors, and servers where no URL is set."),
     "init": ("stepback.cli.init", "init", "Bring the ledger's and every target's schema up to date."),
     "register": ("stepback.cli.register", "register", "Validate plans and put them in the registry."),
     "plan": ("stepback.cli.plan", "plan", "Show what a rollback would do; changes nothing."),

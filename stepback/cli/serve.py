@@ -42,6 +42,7 @@ def monitor(*, until_eof: bool) -> int:
 def up() -> int:
     """Run worker, monitor and gateway in the foreground, and a real PostgreSQL and Redis where no URL is configured.
 
+    Also the relay of [outboxes.NAME], where there are any, and the consumer of the Redis stream with [stream] enabled.
     Schemas are brought up to date first. Ctrl-C stops everything; started again, it goes on with the same data.
     """
     return serve_all(load(), say)

@@ -15,6 +15,7 @@ import pytest
 
 from tests.acceptance.commandline import PATIENCE_SECONDS, CommandLine, said, wait_for
 from tests.acceptance.gateway import url_in
+from tests.fix_outbox import Application
 
 _TARGET = ("--target", "goodbuy_hq")
 
@@ -124,6 +125,38 @@ def test_up_with_urls_starts_no_servers(
     assert "ledger as it is: not brought up to date" in logs[ledger_url].read_text(encoding="utf-8")
     assert "up to date" in logs[ledger_admin_url].read_text(encoding="utf-8")
     assert not any(path.is_dir() and path.name in {"postgres", "redis"} for path in (tmp_path / "data").iterdir())
+
+
+def test_up_opens_the_doors_that_are_configured(
+    cli: CommandLine, application: Application, redis_namespace: str, tmp_path: Path
+) -> None:
+    """The outbox where one is configured and the stream where it is enabled, and `up` says so; else neither."""
+    logs = {name: tmp_path / f"{name}.log" for name in ("without", "with")}
+    stream = f"{redis_namespace}.commands"
+    line = {
+        "without": cli,
+        "with": cli.but(
+            STEPBACK_STREAM_ENABLED="true",
+            STEPBACK_STREAM_NAME=stream,
+            STEPBACK_OUTBOXES__SHOP__URL=application.url("stepback_relay"),
+        ),
+    }
+
+    for name, log in logs.items():
+        with line[name].running("up", log=log) as up:
+            for command in ("worker", "gateway", *(("outbox", "stream") if name == "with" else ())):
+                wait_for(f"the {command}", said(log, f"{command}_started"))
+        assert up.returncode == 0
+
+    told = {name: log.read_text(encoding="utf-8") for name, log in logs.items()}
+    assert "outboxes: none configured" in told["without"]
+    assert "Redis stream: not read" in told["without"]
+    assert "outboxes: shop" in told["with"]
+    assert f"Redis stream: {stream}" in told["with"]
+    # Each ended when it was told to, and had been started once.
+    for door in ("outbox", "stream"):
+        assert (_started(logs["without"], door), len(_started(logs["with"], door))) == ([], 1)
+        assert f"{door}_stopped" in told["with"]
 
 
 def test_up_gives_up_on_bad_configuration(cli: CommandLine, tmp_path: Path) -> None:

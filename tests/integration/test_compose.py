@@ -179,8 +179,9 @@ def test_alertmanager_would_start(amtool: Tool, tmp_path: Path) -> None:
 # -- roles and databases -------------------------------------------------------
 
 
+@pytest.mark.usefixtures("installed")
 def test_roles_are_those_of_embedded_servers(cluster: Postgres, embedded: Postgres) -> None:
-    """They may log in, belong to each other and stand out no more than there."""
+    """After `stepback init` they may log in, belong to each other and stand out no more than there."""
     found, expected = (_asked(server, _ATTRIBUTES, [*ROLES]) for server in (cluster, embedded))
 
     assert found == expected

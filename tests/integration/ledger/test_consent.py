@@ -139,6 +139,37 @@ def test_what_does_not_wait_is_not_approved(ledger_engine: Engine, queue: Queue,
     assert events(ledger_engine, run) == []
 
 
+@pytest.mark.parametrize("state", [state for state in State if state is not State.AWAITING_APPROVAL])
+def test_the_same_approval_again_changes_nothing(ledger_engine: Engine, queue: Queue, state: State) -> None:
+    """Sent twice, since the answer was lost, it is there once, whatever became of the run; another one is not due."""
+    command_id = queue().command_id
+    waiting = in_state(ledger_engine, command_id, State.AWAITING_APPROVAL)
+    approve(ledger_engine, waiting, signed="one")
+    in_state(ledger_engine, command_id, state)
+
+    assert approve(ledger_engine, waiting, signed="one") == ("known", False)
+    assert approve(ledger_engine, waiting, signed="other") == ("not_awaiting", False)
+    assert approve(ledger_engine, waiting, signed="one", by="mallory") == ("not_awaiting", False)
+
+    with transaction(ledger_engine) as conn:
+        assert consent.approvals(conn, waiting) == ["one"]
+    assert [event.type for event in events(ledger_engine, waiting)] == ["run_approved"]
+
+
+def test_where_a_run_waits_anew_its_approval_is_judged_anew(ledger_engine: Engine, queue: Queue) -> None:
+    """An approval of what the run would have done is none of what it would do now, though it is known."""
+    command_id = queue().command_id
+    run = in_state(ledger_engine, command_id, State.AWAITING_APPROVAL)
+    approve(ledger_engine, run)
+    claim = runs.claim(ledger_engine, command_id, worker="w1", lease_seconds=60)
+    assert claim is not None
+    runs.pin(ledger_engine, claim, plan_sha256=PLAN, impact_sha256=OTHER)
+    consent.await_approval(ledger_engine, claim, "it would do something else now")
+
+    assert approve(ledger_engine, run) == ("impact_changed", False)
+    assert find(ledger_engine, run).state is State.AWAITING_APPROVAL
+
+
 def test_a_run_that_is_not_there_is_neither_approved_nor_cancelled(ledger_engine: Engine) -> None:
     """The functions say so by the verdict that ended runs get."""
     assert approve(ledger_engine, 4711) == ("not_awaiting", False)
@@ -199,9 +230,18 @@ def test_the_same_cancellation_again_changes_nothing(ledger_engine: Engine, take
 
     said = [cancel(ledger_engine, run, signed=signed) for signed in ("one", "one", "other")]
 
-    assert said == [("requested", True), ("requested", False), ("requested", True)]
+    assert said == [("requested", True), ("known", False), ("requested", True)]
     with transaction(ledger_engine) as conn:
         assert consent.cancellations(conn, run) == ["one", "other"]
+
+
+def test_the_same_cancellation_again_is_known_after_the_end(ledger_engine: Engine, waiting: int) -> None:
+    """Whoever got no answer to a cancellation that has ended the run gets one now; another one comes too late."""
+    said = [cancel(ledger_engine, waiting, signed=signed) for signed in ("one", "one", "other")]
+    said.append(cancel(ledger_engine, waiting, signed="one", by="mallory"))
+
+    assert said == [("cancelled", True), ("known", False), ("ended", False), ("ended", False)]
+    assert [event.type for event in events(ledger_engine, waiting)] == ["run_cancelled"]
 
 
 def test_a_cancelled_run_is_not_claimed(ledger_engine: Engine, queue: Queue) -> None:

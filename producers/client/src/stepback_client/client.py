@@ -376,9 +376,7 @@ class Client:
         }
         envelope = self._signer.sign({**about, **fields}, audience=self.installation, valid_for=_DECISION_FOR)
         path = f"/v1/runs/{run.run}/{resource}"
-        # A decision that has arrived would be refused the second time: the run does not wait for it any more.
-        answer = self._transport.send("POST", path, json={"envelope": envelope}, headers=self._token, repeatable=False)
-        return Run.of(answer)
+        return Run.of(self._transport.send("POST", path, json={"envelope": envelope}, headers=self._token))
 
     def _token(self) -> Mapping[str, str]:
         """Make a token for reading."""

@@ -32,8 +32,6 @@ _LONGEST_PAUSE: Final = 5.0
 #: A stream that is silent for longer is asked for again, in seconds.
 _SILENCE_SECONDS: Final = 60.0
 
-#: What fails before a request has left.
-_NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 #: Somebody in between, or behind, does not answer just now.
 _AWAY: Final = frozenset({502, 503, 504})
 _REFUSED: Final[Mapping[int, type[Refused]]] = {401: NotTrusted, 403: NotAllowed, 404: NotFound, 409: Conflict}
@@ -82,16 +80,16 @@ class Transport:
         *,
         json: Mapping[str, object] | None = None,
         headers: Callable[[], Mapping[str, str]] = dict,
-        repeatable: bool = True,
     ) -> Mapping[str, Any]:
         """Return the document that the gateway answers with. What is sent again is the same, byte for byte.
+
+        Whatever is asked may arrive twice: Stepback knows a command or a decision again by its envelope.
 
         Args:
             method: Of HTTP.
             path: Below the gateway's URL.
             json: The body.
             headers: Gives them anew for each try: tokens live shortly.
-            repeatable: Whether it may be sent again though it may have arrived.
 
         Raises:
             Refused: Stepback decided against it.
@@ -102,7 +100,6 @@ class Transport:
         for pause in _pauses():
             left = max(deadline - time.monotonic(), 0.001)
             retry_after = None
-            sent = True
             try:
                 limits = httpx.Timeout(min(left, _TRY_SECONDS), connect=min(left, _CONNECT_SECONDS))
                 answer = self._http.request(
@@ -110,7 +107,6 @@ class Transport:
                 )
             except httpx.RequestError as error:
                 trouble: StepbackError = self._silent(error)
-                sent = not isinstance(error, _NOT_SENT)
             else:
                 if answer.is_success:
                     return _document(answer)
@@ -118,11 +114,7 @@ class Transport:
                 retry_after = _retry_after(answer)
             wait = pause if retry_after is None else retry_after
             # A limit that does not say when it ends is one of rights, not of haste.
-            again = (
-                retry_after is not None
-                if isinstance(trouble, LimitReached)
-                else isinstance(trouble, Unavailable) and (repeatable or not sent)
-            )
+            again = retry_after is not None if isinstance(trouble, LimitReached) else isinstance(trouble, Unavailable)
             if not again or time.monotonic() + wait >= deadline:
                 raise trouble
             time.sleep(wait)

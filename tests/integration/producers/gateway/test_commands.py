@@ -18,10 +18,12 @@ import pytest
 from dramatiq.brokers.redis import RedisBroker
 from sqlalchemy import Engine
 
+from ledger.database import transaction
 from ledger.doorbell import open_doorbell
 from ledger.errors import LedgerUnreachable, StepbackError
+from ledger.history import find
 from ledger.model import Kind
-from ledger.statements import Access
+from ledger.statements import Access, Cancellation
 from producers.gateway.bodies import MOST
 from producers.gateway.gateway import VIA
 from producers.submit import Handed, OneWayIn, Submitted
@@ -276,6 +278,20 @@ def test_a_run_is_cancelled_by_a_signed_statement(site: Site) -> None:
     assert site.get(f"/v1/runs/{other}").json()["state"] == "queued"
 
 
+def test_a_decision_may_be_sent_twice(site: Site) -> None:
+    """Whoever got no answer sends the very same again and gets one; it is written down once."""
+    run = site.new_run()
+    with transaction(site.engine) as conn:
+        command_id = find(conn, run).command_id
+    about = {"command_id": command_id, "run": run, "target": "shop", "reason": "not wanted"}
+    envelope = site.signed(Cancellation, BILLING, **about)
+
+    answers = [site.client.post(f"/v1/runs/{run}/cancel", json={"envelope": envelope}) for _ in range(2)]
+
+    assert [(answer.status_code, answer.json()["state"]) for answer in answers] == [(200, "cancelled")] * 2
+    assert [event.type for event in site.events() if event.run == run] == ["command_submitted", "run_cancelled"]
+
+
 def test_consent_is_about_the_run_of_the_address(site: Site) -> None:
     """A statement about one run does nothing under another's address."""
     run, other = site.new_run(), site.new_run()
@@ -306,6 +322,18 @@ def test_an_issuer_that_asks_too_often_has_to_wait(ledger_engine: Engine, broker
     assert code(answers[-1], 429) == "too_many_requests"
     assert int(answers[-1].headers["retry-after"]) >= 1
     assert other.status_code == 202
+
+
+def test_an_hourly_limit_does_not_say_when_to_come_back(ledger_engine: Engine, broker: RedisBroker) -> None:
+    """It has room again when what was asked is an hour old, which no fixed time tells: 429 without Retry-After."""
+    producer = SETTINGS.producers[BILLING].model_copy(update={"destructive_per_hour": 1})
+    settings = SETTINGS.model_copy(update={"producers": {**SETTINGS.producers, BILLING: producer}})
+    with serving(ledger_engine, broker, settings=settings) as site:
+        first, second = (site.submit(site.rollback()) for _ in range(2))
+
+    assert first.status_code == 202
+    assert code(second, 429) == "limit_reached"
+    assert "retry-after" not in second.headers
 
 
 def test_an_address_without_a_signature_has_to_wait(ledger_engine: Engine, broker: RedisBroker) -> None:
