@@ -1,7 +1,8 @@
 """Canaries: secrets that are planted wherever Stepback is handed any, and looked for wherever it writes.
 
 One story, in real processes: rollbacks that complete, fail and are refused, a validation, a recovery, bad arguments,
-files and configurations, with ledger, Redis and target going away meanwhile. Every canary names where it was planted.
+files, requests and configurations, with ledger, Redis and target going away meanwhile. Every canary names where it was
+planted.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from uuid import uuid4
 
+import httpx
 import psycopg
 import pytest
 import redis
@@ -32,6 +34,7 @@ from ledger.model import TERMINAL, State
 from stepback.cli.entry import run
 from stepback.embedded import Postgres, Redis
 from tests.acceptance.commandline import PATIENCE_SECONDS, CommandLine, Done, said, wait_for
+from tests.acceptance.gateway import Outsider, gateway, give_rights
 
 _MARK = "c4nary"
 _SONG = re.compile(rf"{_MARK}\w*", re.IGNORECASE)
@@ -98,6 +101,18 @@ class Stage:
         done = _run(line or self.cli, arguments)
         self.heard.append(f"{done.out} {done.err}")
         return done
+
+    def get(self, outsider: Outsider, *paths: str) -> None:
+        """Read by HTTP and remember what was said."""
+        for path in paths:
+            answer = httpx.get(
+                outsider.url + path, headers={"Authorization": f"Bearer {outsider.token()}"}, timeout=PATIENCE_SECONDS
+            )
+            self.hear(answer)
+
+    def hear(self, answer: httpx.Response) -> None:
+        """Remember what was said by HTTP."""
+        self.heard.append(f"{answer.status_code} {answer.headers} {answer.text}")
 
     def ended(self, *arguments: str) -> dict[str, Any]:
         """Ask for something that becomes a run; return the run once it has ended."""
@@ -221,6 +236,32 @@ def _bad_ways_to_ask(stage: Stage, folder: Path) -> None:
         list(pool.map(lambda one: stage.ask(*one[1], line=one[0]), asked))
 
 
+def _bad_ways_to_ask_by_http(stage: Stage, outsider: Outsider) -> None:
+    """Mistake secrets for envelopes, bodies, tokens, keys and names."""
+    json_body = {"Content-Type": "application/json"}
+    envelope = {"envelope": outsider.rollback("moved_not")}
+    asked: Sequence[tuple[str, str, dict[str, Any]]] = (
+        ("POST", "/v1/commands", {"json": {"envelope": canary("envelope")}}),
+        ("POST", "/v1/commands", {"json": {"envelope": ".".join([canary("jws")] * 3)}}),
+        ("POST", "/v1/commands", {"json": {**envelope, canary("member"): canary("value")}}),
+        ("POST", "/v1/commands", {"content": f'{{"envelope": "{canary("cut")}', "headers": json_body}),
+        ("POST", "/v1/commands", {"content": canary("body"), "headers": {"Content-Type": canary("media_type")}}),
+        ("POST", "/v1/commands", {"json": envelope, "headers": {"Prefer": f"wait={canary('prefer')}"}}),
+        ("POST", "/v1/commands", {"json": envelope, "headers": {"Idempotency-Key": canary("header") * 20}}),
+        ("POST", "/v1/runs/1/approvals", {"json": {"envelope": canary("approval")}}),
+        ("GET", "/v1/runs", {"headers": {"Authorization": f"Bearer {canary('token')}"}}),
+        ("GET", "/v1/runs", {"headers": {"Authorization": f"Basic {canary('basic')}"}}),
+        ("GET", f"/v1/runs?state={canary('state')}", {}),
+        ("GET", f"/v1/runs/{canary('number')}", {}),
+        ("GET", f"/{canary('path')}?password={canary('query')}", {}),
+    )
+    for method, path, rest in asked:
+        answer = httpx.request(method, outsider.url + path, timeout=PATIENCE_SECONDS, **rest)
+        assert answer.is_client_error, (path, answer.text)
+        stage.hear(answer)
+    stage.get(outsider, f"/v1/runs?target={canary('target')}", f"/v1/targets/goodbuy_hq/plans/{canary('plan')}")
+
+
 def _metrics(log: Path) -> str:
     """Return what a process serves at the port that it has logged."""
     started = next(line for line in log.read_text(encoding="utf-8").splitlines() if "_started" in line)
@@ -266,15 +307,18 @@ def _kept_in_ledger(admin_url: str) -> dict[str, str]:
 def test_no_canary_sings(
     stage: Stage, postgres: Postgres, own_redis: str, target_owner_url: str, tmp_path: Path
 ) -> None:
-    """Nowhere: not in logs, audit log, ledger, metrics, Redis, nor in anything that the command line says."""
-    logs = {name: tmp_path / f"{name}.log" for name in ("worker", "monitor")}
+    """Nowhere: not in logs, audit log, ledger, metrics, Redis, nor in anything that command line and gateway say."""
+    logs = {name: tmp_path / f"{name}.log" for name in ("worker", "monitor", "gateway")}
     said_elsewhere: dict[str, str] = {}
+    give_rights(stage.cli)
     with ExitStack() as stack:
-        for name, log in logs.items():
-            stack.enter_context(stage.cli.running(name, log=log))
+        for name in ("worker", "monitor"):
+            stack.enter_context(stage.cli.running(name, log=logs[name]))
+        outsider = stack.enter_context(gateway(stage.cli, tmp_path))
         for name, log in logs.items():
             wait_for(name, said(log, f"{name}_started"))
         _bad_ways_to_ask(stage, tmp_path)
+        _bad_ways_to_ask_by_http(stage, outsider)
 
         states = {
             migration: stage.ended(*_rollback(migration))["state"] for migration in _PLANS if migration != "broken"
@@ -294,8 +338,10 @@ def test_no_canary_sings(
         with _away(postgres, stage.ledger_url):
             stage.ask(*_rollback("moved"), "--json")
             stage.ask("audit", "verify")
+            stage.hear(httpx.get(f"{outsider.url}/readyz", timeout=PATIENCE_SECONDS))
         with _locked_out(own_redis):
             stage.ask(*_rollback("add_health_metrics_table"))
+            stage.hear(httpx.get(f"{outsider.url}/readyz", timeout=PATIENCE_SECONDS))
         for command in (
             ("runs",),
             ("audit",),
@@ -304,12 +350,15 @@ def test_no_canary_sings(
             ("targets",),
         ):
             stage.ask(*command)
+        plans = (f"/v1/targets/goodbuy_hq/plans/{migration}" for migration in _PLANS)
+        runs = (f"/v1/runs/{run['run']}" for run in stage.ask("runs", "--json").document if run["finished_at"])
+        stage.get(outsider, "/v1/runs", *plans, *(path for run in runs for path in (run, f"{run}/events")))
         said_elsewhere |= {f"metrics of {name}": _metrics(log) for name, log in logs.items()}
         said_elsewhere["Redis"] = _kept_in_redis(own_redis)
 
     said_elsewhere |= {f"log of {name}": log.read_text(encoding="utf-8") for name, log in logs.items()}
     said_elsewhere |= {f"ledger.{table}": rows for table, rows in _kept_in_ledger(stage.ledger_admin_url).items()}
-    said_elsewhere |= {f"command {number}": words for number, words in enumerate(stage.heard)}
+    said_elsewhere |= {f"answer {number}": words for number, words in enumerate(stage.heard)}
     singing = {
         where: sorted(set(_SONG.findall(text))) for where, text in said_elsewhere.items() if _MARK in text.lower()
     }
