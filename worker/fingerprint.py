@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from worker.objects.column_options import OPTIONS
 from worker.target import Session
 
 #: What sql/target puts beside the application's objects.
@@ -74,7 +75,7 @@ SELECT format('%%I.%%I', n.nspname, c.relname) AS name
  ORDER BY 1
 """
 
-_SCHEMA = """
+_SCHEMA = f"""
 WITH ours AS (
     SELECT c.*, n.nspname, format('%%I.%%I', n.nspname, c.relname) AS name
       FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -97,7 +98,7 @@ WITH ours AS (
     UNION ALL
     SELECT concat_ws(' | ', 'column', name, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
                      a.attidentity, a.attgenerated, a.attstorage, a.attcompression, a.attcollation::regcollation,
-                     a.attoptions::text,
+                     {OPTIONS}::text,
                      CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END,
                      (SELECT array_agg(acl::text ORDER BY acl::text) FROM unnest(a.attacl) AS acl)::text,
                      pg_get_expr(d.adbin, d.adrelid), col_description(a.attrelid, a.attnum), a.attislocal,

@@ -16,6 +16,7 @@ from typing import Any
 from ledger.errors import LockNotAvailable, WouldLoseData
 from worker import moment
 from worker.moment import Moment
+from worker.objects.column_options import without_servers_own
 from worker.objects.keeping import GONE, Address, Permits
 from worker.target import Row, Session, array
 from worker.work import Advise
@@ -379,6 +380,8 @@ def _difference(was: Mapping[str, Any], is_now: Mapping[str, Any]) -> frozenset[
     if is_now.get("attisdropped") and not was.get("attisdropped"):
         return GONE
     changed = frozenset(column for column in was if was[column] != is_now.get(column)) - _HOUSEKEEPING
+    if without_servers_own(was.get("attoptions")) == without_servers_own(is_now.get("attoptions")):
+        changed -= {"attoptions"}
     # A table that gets its first wide column gets a place for long values: what was not there is not lost.
     return changed - {"reltoastrelid"} if str(was.get("reltoastrelid")) == "0" else changed
 

@@ -10,6 +10,7 @@ from ledger.errors import PlanRefused
 from ledger.model import Json
 from worker.objects import family, partition_columns
 from worker.objects.aspect import Aspect, one_row
+from worker.objects.column_options import OPTIONS
 from worker.objects.keeping import GONE, Address, Permits, quoted, validating
 from worker.objects.positions import sequence, sequence_permits
 from worker.objects.sequence import identity_of_partitions
@@ -89,8 +90,8 @@ def _not_null_permits(session: Session, of: Subject, _detail: str) -> Permits:
     return permits
 
 
-_SETTINGS = """
-SELECT a.attstorage::text AS storage, a.attcompression::text AS compression, a.attoptions AS options,
+_SETTINGS = f"""
+SELECT a.attstorage::text AS storage, a.attcompression::text AS compression, {OPTIONS} AS options,
        a.attstattarget AS statistics
   FROM pg_attribute AS a WHERE a.attrelid = %s AND a.attnum = %s
 """

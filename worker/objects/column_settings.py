@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from worker.objects.column_options import OPTIONS
 from worker.objects.definition import comment
 from worker.objects.keeping import Address, quoted
 from worker.objects.ownership import of_columns
@@ -12,10 +13,10 @@ from worker.target import Row, Session
 #: First server version whose pg_constraint lists NOT NULL.
 NOT_NULL_IS_A_CONSTRAINT = 180000
 
-_COLUMN = """
+_COLUMN = f"""
 SELECT a.attnum AS number, a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
        a.attnotnull AS not_null, a.attgenerated::text AS generated, a.attstorage::text AS storage,
-       a.attcompression::text AS compression, a.attstattarget AS statistics, a.attoptions AS options,
+       a.attcompression::text AS compression, a.attstattarget AS statistics, {OPTIONS} AS options,
        pg_get_expr(d.adbin, d.adrelid) AS expression, d.oid::bigint AS default_oid,
        CASE WHEN t.typtype = 'd' AND a.attgenerated = '' THEN (
            WITH RECURSIVE below (type, modifier, depth) AS (

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from worker.objects import index, ownership
+from worker.objects.column_options import OPTIONS
 from worker.objects.definition import comment
 from worker.objects.keeping import GONE, Action, Address, Item, Keeping, Permits, cut, quoted
 from worker.objects.quarantine import Quarantine
@@ -25,8 +26,8 @@ SELECT n.nspname AS schema, c.relname AS name, c.reloptions AS options, pg_get_v
  WHERE c.oid = %s
 """
 
-_COLUMNS = """
-SELECT a.attnum AS number, a.attname AS name, a.attstattarget AS statistics, a.attoptions AS options,
+_COLUMNS = f"""
+SELECT a.attnum AS number, a.attname AS name, a.attstattarget AS statistics, {OPTIONS} AS options,
        CASE WHEN a.attstorage <> t.typstorage THEN
            CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END
        END AS storage,
