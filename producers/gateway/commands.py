@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Request
-from starlette.responses import JSONResponse
+from fastapi.routing import APIRoute
+from starlette.responses import JSONResponse, Response
 
 from ledger.database import transaction
 from ledger.errors import BadRequest
@@ -27,7 +29,21 @@ MAX_WAIT: Final = 60
 
 _WAIT: Final = re.compile(r"wait\s*=\s*\"?([0-9]{1,9})\"?", re.ASCII | re.IGNORECASE)
 
-router = APIRouter(tags=["commands"])
+
+class _Direct(APIRoute):
+    """A route that reads its headers itself: FastAPI's way there costs more than all that is done with the command."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what answers a request, in place of FastAPI's own, which still describes it in the document."""
+
+        async def handle(request: Request) -> Response:
+            headers = request.headers
+            return await submit(request, headers.get("idempotency-key"), headers.get("prefer"))
+
+        return handle
+
+
+router = APIRouter(tags=["commands"], route_class=_Direct)
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"model": RunDocument, "description": "It was waited for, and the run has ended."},

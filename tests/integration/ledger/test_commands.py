@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
-from ledger import runs
-from ledger.commands import Entry, record
+from ledger import audit, runs
+from ledger.commands import Entry, Recorded, record
 from ledger.database import transaction
-from ledger.errors import Replayed
+from ledger.errors import LimitReached, Replayed
 from ledger.model import Command, Kind, State
 from tests import signing
 
@@ -133,6 +133,69 @@ def test_a_recovery_names_a_run_that_exists(ledger_engine: Engine, make_command:
         _record(ledger_engine, make_command(kind=Kind.RECOVER, subject_run=number + 100), envelope="three")
     with pytest.raises(IntegrityError):
         _record(ledger_engine, make_command(kind=Kind.RECOVER), envelope="four")
+
+
+# -- many at once -----------------------------------------------------------
+
+
+def test_one_batch_knows_what_stands_earlier_in_it(ledger_engine: Engine, make_command: MakeCommand) -> None:
+    """By id and by key, as if each had come by itself."""
+    one, other = make_command(), make_command()
+    entries = [
+        Entry(one, "one", "monday"),
+        Entry(one, "one"),
+        Entry(one, "changed"),
+        Entry(other, "two", "monday"),
+        Entry(make_command(target="bank"), "three", "monday"),
+        Entry(other, "two"),
+    ]
+
+    with transaction(ledger_engine) as conn:
+        first, again, changed, by_key, other_wish, second = record(conn, entries)
+
+    assert isinstance(first, Recorded)
+    assert first.new
+    assert again == by_key == Recorded(first.run, new=False)
+    assert isinstance(changed, Replayed)
+    assert isinstance(other_wish, Replayed)
+    assert second == Recorded(first.run + 1, new=True)
+
+
+def test_the_hourly_limit_counts_within_a_batch(ledger_engine: Engine, make_command: MakeCommand) -> None:
+    """And what was there before, for each requester and target apart; what is known, or refused, counts for nothing."""
+    before = make_command()
+    _record(ledger_engine, before, envelope="before")
+    commands = [make_command() for _ in range(4)]
+    entries = [
+        Entry(before, "before", limit=3),
+        *(Entry(command, str(command.command_id), limit=3) for command in commands),
+        Entry(make_command(target="bank"), "elsewhere", limit=1),
+        Entry(replace(make_command(), requested_by="robot"), "another", limit=1),
+        Entry(make_command(), "unlimited"),
+        Entry(make_command(), "one more", limit=5),
+        Entry(make_command(), "too many", limit=5),
+    ]
+
+    with transaction(ledger_engine) as conn:
+        outcomes = record(conn, entries)
+
+    accepted = [isinstance(outcome, Recorded) for outcome in outcomes]
+    assert accepted == [True, True, True, False, False, True, True, True, True, False]
+    refused = [outcome for outcome in outcomes if not isinstance(outcome, Recorded)]
+    assert {type(outcome) for outcome in refused} == {LimitReached}
+
+
+def test_a_batch_is_a_chain_of_events_in_its_order(ledger_engine: Engine, make_command: MakeCommand) -> None:
+    """Each new command has one, numbers and hashes go on, and the runs are numbered alike."""
+    with transaction(ledger_engine) as conn:
+        outcomes = record(conn, [Entry(make_command(), str(number), detail={"n": number}) for number in range(64)])
+
+    with transaction(ledger_engine) as conn:
+        events = list(audit.read(conn))
+        assert audit.verify(conn).ok
+    runs_of = [outcome.run for outcome in outcomes if isinstance(outcome, Recorded)]
+    assert [event.run for event in events] == runs_of == sorted(runs_of)
+    assert [event.detail for event in events] == [{"n": number} for number in range(64)]
 
 
 @pytest.mark.parametrize(

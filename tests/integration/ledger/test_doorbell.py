@@ -10,11 +10,12 @@ import time
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
+import dramatiq
 import pytest
 import redis
 from dramatiq.middleware import Retries
 
-from ledger.doorbell import QUEUE, open_doorbell, ring
+from ledger.doorbell import ACTOR, QUEUE, open_doorbell, ring
 from ledger.errors import BadConfiguration, QueueUnreachable
 from stepback.embedded.redis_server import binary
 
@@ -93,6 +94,43 @@ def test_a_ring_carries_the_id_and_nothing_else(redis_url: str, redis_namespace:
     assert set(message["options"]) == {"redis_message_id"}
 
 
+def test_a_worker_hears_every_one_of_many_rings(redis_url: str, redis_namespace: str) -> None:
+    """What goes to Redis in one exchange is as many messages, in the order of the ids, each acknowledged by itself."""
+    broker = open_doorbell(redis_url, namespace=redis_namespace)
+    heard: list[str] = []
+
+    @dramatiq.actor(actor_name=ACTOR, queue_name=QUEUE, broker=broker)
+    def carry_out(command_id: str) -> None:
+        heard.append(command_id)
+
+    ids = [uuid4() for _ in range(100)]
+    ring(broker, *ids)
+    worker = dramatiq.Worker(broker, worker_timeout=100, worker_threads=1)
+    worker.start()
+    broker.join(carry_out.queue_name, interval=10, timeout=20_000)
+    worker.stop()
+
+    assert heard == [str(command_id) for command_id in ids]
+    assert _messages(redis_url, redis_namespace) == []
+    broker.close()
+
+
+def test_many_rings_are_messages_like_one(redis_url: str, redis_namespace: str) -> None:
+    """A number each of dramatiq's own, and nothing else; no id, no message."""
+    broker = open_doorbell(redis_url, namespace=redis_namespace)
+    ids = [uuid4() for _ in range(3)]
+
+    ring(broker)
+    ring(broker, *ids)
+
+    broker.close()
+    messages = _messages(redis_url, redis_namespace)
+    assert {str(message["args"]) for message in messages} == {str([str(command_id)]) for command_id in ids}
+    assert len(messages) == len(ids)
+    options = [message["options"] for message in messages]
+    assert all(isinstance(each, dict) and set(each) == {"redis_message_id"} for each in options)
+
+
 def test_installations_do_not_hear_each_other(redis_url: str, redis_namespace: str) -> None:
     """Every key begins with the namespace."""
     broker = open_doorbell(redis_url, namespace=redis_namespace)
@@ -120,9 +158,11 @@ def test_a_redis_that_is_not_there_is_told_so() -> None:
 
     with pytest.raises(QueueUnreachable) as error:
         ring(broker, COMMAND)
+    with pytest.raises(QueueUnreachable) as error_of_many:
+        ring(broker, COMMAND, uuid4())
 
     broker.close()
-    assert "hunter2" not in str(error.value)
+    assert "hunter2" not in f"{error.value} {error_of_many.value}"
 
 
 def test_a_redis_that_does_not_answer_is_given_up_on_soon() -> None:
@@ -165,6 +205,19 @@ def test_a_restart_between_two_rings_goes_unnoticed(own_redis: _Server) -> None:
 
     broker.close()
     assert [message["args"] for message in _messages(own_redis.url, "n")] == [[str(COMMAND)]]
+
+
+def test_a_redis_that_forgot_its_scripts_hears_many_rings(own_redis: _Server) -> None:
+    """As after a restart: they are given to it anew."""
+    broker = open_doorbell(own_redis.url, namespace="n")
+    ring(broker, uuid4(), uuid4())
+    own_redis.stop(signal.SIGKILL)
+    own_redis.start()
+
+    ring(broker, COMMAND, COMMAND)
+
+    broker.close()
+    assert [message["args"] for message in _messages(own_redis.url, "n")] == [[str(COMMAND)]] * 2
 
 
 @pytest.mark.parametrize("url", ["", "hunter2", "http://:hunter2@h/0", "redis://:hunter2@h:port/0"])

@@ -1,4 +1,4 @@
-"""Many commands at once, with less work for each."""
+"""Canonical JSON with less work."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ down_revision = "0011"
 
 def upgrade() -> None:
     """Run the revision's SQL file."""
-    run_file("0012_batches.sql")
+    run_file("0012_canonical.sql")
