@@ -36,6 +36,8 @@ _STATUS: Final = {
 _UNKNOWN: Final = {
     "unknown_target": "there is no such target, or none that the issuer may see",
     "unknown_run": "there is no such run, or none that the issuer may see",
+    # Nor is a name repeated that may be anything.
+    "unknown_migration": "there is no plan for that migration: neither a folder nor a row in migration_rollbacks",
 }
 #: Seconds after which it makes sense to try again. When an hourly limit has room again depends on what was asked within
 #: the hour, so that `limit_reached` names no time.

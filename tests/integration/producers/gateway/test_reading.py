@@ -88,6 +88,7 @@ def test_a_dry_run_is_shown(site: Site) -> None:
 
     assert (shown.status_code, shown.json()["migration"]) == (200, MIGRATION)
     assert code(unknown, 404) == "unknown_migration"
+    assert "no_such" not in unknown.text
     assert code(improper, 422) == "bad_request"
 
 
