@@ -11,11 +11,10 @@ from stepback_client.errors import (
     NotTrusted,
     Refused,
     StepbackError,
-    StillWaiting,
     Unavailable,
 )
 from stepback_client.keys import SigningKey
-from stepback_client.results import Event, Run, RunError, Submitted
+from stepback_client.results import Event, Run, RunError, StillWaiting, Submitted
 
 __all__ = [
     "BadAnswer",

@@ -16,9 +16,9 @@ from uuid import uuid4
 import httpx
 
 from stepback_client import sse
-from stepback_client.errors import BadAnswer, StillWaiting, Unavailable
+from stepback_client.errors import BadAnswer, Unavailable
 from stepback_client.keys import SigningKey
-from stepback_client.results import Event, Run, Submitted
+from stepback_client.results import Event, Run, StillWaiting, Submitted
 from stepback_client.statements import Signer
 from stepback_client.transport import Transport
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from stepback_client.results import Run
-
 
 class StepbackError(Exception):
     """Something did not work out; the message says what, and what to do next."""
@@ -83,14 +78,3 @@ class BadAnswer(StepbackError):
     """Something answered, but not as a gateway of Stepback does: is the URL right, is there a proxy in between?"""
 
     code = "bad_answer"
-
-
-class StillWaiting(StepbackError):
-    """The run has not ended within the time that was given; it goes on all the same."""
-
-    code = "still_waiting"
-
-    def __init__(self, message: str, *, run: Run) -> None:
-        super().__init__(message)
-        #: The run as it was last seen.
-        self.run = run

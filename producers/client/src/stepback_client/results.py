@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from stepback_client.errors import BadAnswer
+from stepback_client.errors import BadAnswer, StepbackError
 
 #: States that nothing leaves any more.
 _ENDED: Final = frozenset({"completed", "failed", "cancelled", "refused", "needs_operator"})
@@ -142,6 +142,17 @@ class Event:
             return cls(int(seq), document["type"], occurred_at, document["data"], document)
         except (KeyError, TypeError, ValueError):
             raise _not("an event") from None
+
+
+class StillWaiting(StepbackError):
+    """The run has not ended within the time that was given; it goes on all the same."""
+
+    code = "still_waiting"
+
+    def __init__(self, message: str, *, run: Run) -> None:
+        super().__init__(message)
+        #: The run as it was last seen.
+        self.run = run
 
 
 def _not(what: str) -> BadAnswer:
