@@ -45,7 +45,7 @@ def test_it_is_a_run_like_any_other(sample_engine: Engine) -> None:
     assert len(done.steps) == 10
     assert {(step.phase, step.outcome) for step in done.steps} == {("finish", "completed")}
     events = [event.type for event in sample_engine.events(done)]
-    assert events == ["run_claimed", *["step_completed"] * 10, "run_completed"]
+    assert events == ["command_submitted", "run_claimed", *["step_completed"] * 10, "run_completed"]
     assert done.result == done.validation
     assert sample_engine.picture() == before
     assert sample_engine.query("SELECT FROM emergency_backup.fence") == []
