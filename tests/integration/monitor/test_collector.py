@@ -161,7 +161,7 @@ def test_the_state_of_the_house_is_shown(make_house: MakeHouse, ledger_engine: E
     assert _value(samples, "incidents_open", target="shop", incident="failed") == 1
     assert _value(samples, "leases_lost") == 1
     assert _value(samples, "workers_alive") == 1
-    assert _value(samples, "audit_events_recorded") == 4
+    assert _value(samples, "audit_events_recorded") == 7
     oldest = _value(samples, "oldest_timestamp_seconds", state="in_progress")
     assert oldest == lost.claimed_first_at.timestamp()
     assert _value(samples, "oldest_progress_timestamp_seconds", target="shop", phase="preflight") >= oldest
