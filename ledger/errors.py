@@ -105,6 +105,12 @@ class NotAllowed(Refused):
     code = "not_allowed"
 
 
+class EntryGone(StepbackError):
+    """An entry of the stream was deleted or trimmed before it was known what became of its command."""
+
+    code = "entry_gone"
+
+
 class UnknownKey(Refused):
     """No key of that id is registered."""
 

@@ -16,9 +16,9 @@ from sqlalchemy import Engine
 
 from ledger import audit
 from ledger.database import transaction
-from ledger.errors import LedgerUnreachable, QueueUnreachable, Refused, StepbackError
+from ledger.errors import EntryGone, LedgerUnreachable, QueueUnreachable, Refused, StepbackError
 from producers.refusals import REFUSED, Refusal
-from producers.stream_entries import Entry, EntryGone, read
+from producers.stream_entries import Entry, read
 from producers.stream_group import BEGINNING, Group, Outcome
 from producers.submit import Handed, NotRung, OneWayIn, Submitted
 

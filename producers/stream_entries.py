@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from ledger.errors import BadRequest, StepbackError
+from ledger.errors import BadRequest, EntryGone
 from producers.cloudevents import envelope_of
 from producers.submit import Handed
 
@@ -17,12 +17,6 @@ EVENT: Final = b"event"
 IDEMPOTENCY_KEY: Final = b"idempotency_key"
 #: Longest value of either in bytes: the longest envelope, and room for what a CloudEvent puts around it.
 MAX_VALUE: Final = 70 * 1024
-
-
-class EntryGone(StepbackError):
-    """An entry of the stream was deleted or trimmed before it was known what became of its command."""
-
-    code = "entry_gone"
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,8 +47,9 @@ EVENT_TYPES = frozenset(
         "lock_waited",
         "copy_outdated",
         "attempt_postponed",
+        "approval_awaited",
         "validation_failed",
-        *(f"run_{state}" for state in ("completed", "failed", "refused", "needs_operator")),
+        *(f"run_{state}" for state in ("completed", "failed", "refused", "cancelled", "needs_operator")),
     }
 )
 

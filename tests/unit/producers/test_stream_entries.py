@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.errors import BadRequest
-from producers.stream_entries import MAX_VALUE, Entry, EntryGone, read
+from ledger.errors import BadRequest, EntryGone
+from producers.stream_entries import MAX_VALUE, Entry, read
 from tests.streaming import cloud_event
 
 ENVELOPE = "e30.e30.e30"
