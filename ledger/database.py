@@ -16,8 +16,8 @@ from ledger.errors import BadConfiguration, LedgerUnreachable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: Set on every connection unless the URL says otherwise: a ledger that is gone is noticed within seconds.
-_DEFAULTS: Final[dict[str, str | int]] = {
+#: Set on every connection unless the URL says otherwise: a database that is gone is noticed within seconds.
+DEFAULTS: Final[dict[str, str | int]] = {
     "connect_timeout": 5,
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -77,7 +77,7 @@ def _parameters(url: str) -> dict[str, str | int]:
         raise BadConfiguration("the ledger's URL cannot be read: write postgresql://user@host:port/database") from None
     parameters = {name: value for name, value in given.items() if value is not None}
     options = " ".join(filter(None, (_SESSION, str(parameters.pop("options", "")))))
-    return {**_DEFAULTS, **parameters, "options": options}
+    return {**DEFAULTS, **parameters, "options": options}
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import pwd
 import stat
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,16 +51,28 @@ def local_operator(data: Path) -> PrivateKey:
     Raises:
         BadConfiguration: The file or its folder is open to others, or the file holds no Ed25519 key.
     """
-    path = data / "keys" / "operator.pem"
+    return kept_key(data / "keys" / "operator.pem", f"local:{_user()}")
+
+
+def kept_key(path: Path, issuer: str) -> PrivateKey:
+    """Return the key in a file of a folder of keys; the first use makes both. Of two first uses one makes the key.
+
+    Args:
+        path: Its file and its folder are for their owner only.
+        issuer: Whose it is.
+
+    Raises:
+        BadConfiguration: The file or its folder is open to others, or the file holds no Ed25519 key.
+    """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_open(path.parent, path.parent.lstat(), stat.S_ISDIR)
         if not path.exists():
-            _make(path)
-        okp = _read(path)
+            with suppress(FileExistsError):
+                _make(path)
+        return PrivateKey.of(_read(path), issuer)
     except OSError as error:
         raise BadConfiguration(f"the key {path} cannot be used: {error.strerror}") from error
-    return PrivateKey.of(okp, f"local:{_user()}")
 
 
 def new_key(path: Path, issuer: str) -> PrivateKey:
@@ -73,10 +86,10 @@ def new_key(path: Path, issuer: str) -> PrivateKey:
         BadConfiguration: Something is there, or nothing can be written there.
     """
     try:
-        if path.exists():
-            raise BadConfiguration(f"{path} is there already; name another file for the new key")
         _make(path)
         return PrivateKey.of(_read(path), issuer)
+    except FileExistsError:
+        raise BadConfiguration(f"{path} is there already; name another file for the new key") from None
     except OSError as error:
         raise BadConfiguration(f"the key {path} cannot be written: {error.strerror}") from error
 
@@ -129,7 +142,11 @@ def register_local_operator(engine: Engine, key: PrivateKey) -> None:
 
 
 def _make(path: Path) -> None:
-    """Write a new key under another name first: nobody may see half a key, and of two writers one wins."""
+    """Write a new key under another name first: nobody may see half a key, and of two writers one wins.
+
+    Raises:
+        FileExistsError: Something is there, by another writer perhaps; it stays.
+    """
     pem = OKPKey.generate_key("Ed25519").as_pem(private=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent)
     try:
@@ -138,8 +155,6 @@ def _make(path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(path).hardlink_to(name)
-    except FileExistsError:
-        pass
     finally:
         Path(name).unlink()
 

@@ -11,21 +11,12 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
+from ledger.database import DEFAULTS
 from ledger.errors import BadConfiguration, StepbackError
 
 #: Notifications of new requests come here, empty.
 CHANNEL: Final = "stepback_outbox"
 
-#: Set unless the URL says otherwise: a database that is gone is noticed within seconds.
-_DEFAULTS: Final[dict[str, str | int]] = {
-    "connect_timeout": 5,
-    "keepalives": 1,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,
-    "application_name": "stepback outbox",
-}
 #: An envelope that was kept must survive a crash, whatever the role's own settings are. The transaction that waits for
 #: the ledger is idle meanwhile; the ledger's own limits are shorter.
 _SESSION: Final = (
@@ -72,7 +63,7 @@ def connect(name: str, dsn: str) -> Connection:
             f"the URL of outbox {name} cannot be read: write postgresql://user@host:port/database"
         ) from None
     options = " ".join(filter(None, (_SESSION, str(given.pop("options", "")))))
-    conninfo = make_conninfo("", **{**_DEFAULTS, **given, "options": options})
+    conninfo = make_conninfo("", **{**DEFAULTS, "application_name": "stepback outbox", **given, "options": options})
     with reaching(name):
         return psycopg.connect(conninfo, autocommit=True, row_factory=dict_row)
 

@@ -14,7 +14,7 @@ from ledger.installation import installation_id
 from ledger.keys import register_key
 from ledger.log import configure_logging, flush
 from ledger.settings import Settings
-from producers.keys import PrivateKey, new_key, read_key
+from producers.keys import PrivateKey, kept_key
 from producers.outbox import Relay, pass_by
 from producers.outbox_watch import Watch
 from producers.submit import OneWayIn
@@ -99,9 +99,7 @@ def outbox_key(here: Installation, name: str) -> PrivateKey:
         BadConfiguration: The file or its folder is open to others, or the file holds no Ed25519 key.
         NotAllowed: The key was revoked.
     """
-    path, issuer = here.settings.data / "keys" / f"outbox_{name}.pem", f"outbox:{name}"
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    key = read_key(path, issuer) if path.exists() else new_key(path, issuer)
+    key = kept_key(here.settings.data / "keys" / f"outbox_{name}.pem", f"outbox:{name}")
     # Whoever may write to the ledger may so give themselves a voice; what it may ask is a matter of rights.
     with transaction(here.engine) as conn:
         register_key(conn, key.key_id, key.issuer, key.public_key)

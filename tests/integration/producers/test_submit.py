@@ -41,6 +41,7 @@ from ledger.errors import (
     UnknownTarget,
 )
 from ledger.installation import installation_id
+from ledger.keys import register_key, revoke_key
 from ledger.model import AuditEvent, Kind, State
 from ledger.request import Request
 from ledger.settings import Settings, TargetSettings, TrustSettings
@@ -317,6 +318,23 @@ def test_a_revoked_key_is_refused(door: Door, ledger_admin_url: str) -> None:
         door.submit(envelope, never)
 
     assert door.refusal().detail == {"code": "bad_signature", "via": "command_line"}
+
+
+def test_a_key_is_changed_without_a_pause(door: Door) -> None:
+    """Both are accepted until the old one is revoked; then only the new one is."""
+    new = a_key()
+    with transaction(door.engine) as conn:
+        register_key(conn, new.key_id, new.issuer, new.public_key)
+    door.submit(door.envelope())
+    door.submit(sign(door.request(), new))
+
+    with transaction(door.engine) as conn:
+        revoke_key(conn, door.key.key_id, actor="local:grace")
+    with pytest.raises(BadSignature, match="revoked"):
+        door.submit(door.envelope(), never)
+    door.submit(sign(door.request(), new))
+
+    assert len(door.runs()) == 3
 
 
 def test_confused_algorithms_are_refused(door: Door) -> None:

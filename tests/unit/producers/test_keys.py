@@ -1,17 +1,18 @@
-"""The operator's key is made once and is nobody else's to read."""
+"""Keys are made once, and are nobody else's to read."""
 
 from __future__ import annotations
 
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from joserfc.jwk import OKPKey, RSAKey
 
 from ledger.errors import BadConfiguration
-from producers.keys import local_operator
+from producers.keys import local_operator, new_key, read_key
 
 
 def pem_of(data: Path) -> Path:
@@ -48,6 +49,21 @@ def test_a_lax_umask_changes_nothing(tmp_path: Path) -> None:
 
     assert stat.S_IMODE(pem_of(tmp_path / "new").stat().st_mode) == 0o600
     assert stat.S_IMODE(pem_of(tmp_path / "new").parent.stat().st_mode) == 0o700
+
+
+def test_a_new_key_is_never_somebody_elses(tmp_path: Path) -> None:
+    """Of many who make one in the same file one has it; nobody is given another's under a name of their own."""
+
+    def make(number: int) -> str | None:
+        with suppress(BadConfiguration):
+            return new_key(tmp_path / "new.pem", f"service:{number}").key_id
+        return None
+
+    with ThreadPoolExecutor(8) as several:
+        made = [key_id for key_id in several.map(make, range(8)) if key_id is not None]
+
+    assert made == [read_key(tmp_path / "new.pem", "service:x").key_id]
+    assert list(tmp_path.iterdir()) == [tmp_path / "new.pem"]
 
 
 def test_the_second_use_finds_the_same_key(tmp_path: Path) -> None:
